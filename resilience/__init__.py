@@ -1,0 +1,96 @@
+"""Resilience policies for asyncio: each decorates a coroutine, and they compose into pipelines.
+
+What costs an import (aiobreaker, YAML, OpenTelemetry) is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .call import Call, Op
+from .errors import (
+    BudgetSpent,
+    BulkheadFull,
+    ConfigError,
+    PoolExhausted,
+    RateLimited,
+    Refused,
+    ResilienceError,
+    TimedOut,
+)
+from .pipeline import Pipeline, within
+from .policies.bulkhead import Bulkhead
+from .policies.deadline import Deadline
+from .policies.pool import Pool
+from .policies.retry import Retry
+from .policies.timeout import Timeout
+from .policy import Policy
+from .verdict import Kind, Verdict
+
+if TYPE_CHECKING:
+    from .config import load
+    from .events import Emit
+    from .policies.breaker import Breaker, CircuitOpen
+    from .policies.fallback import Fallback
+    from .policies.hedge import Hedge
+    from .policies.rate_limit import RateLimit
+
+__all__ = [
+    "Breaker",
+    "BudgetSpent",
+    "Bulkhead",
+    "BulkheadFull",
+    "Call",
+    "CircuitOpen",
+    "ConfigError",
+    "Deadline",
+    "Fallback",
+    "Hedge",
+    "Kind",
+    "Op",
+    "Pipeline",
+    "Policy",
+    "Pool",
+    "PoolExhausted",
+    "RateLimit",
+    "RateLimited",
+    "Refused",
+    "ResilienceError",
+    "Retry",
+    "TimedOut",
+    "Timeout",
+    "Verdict",
+    "load",
+    "within",
+]
+
+_LAZY = {
+    "Breaker": ".policies.breaker",
+    "CircuitOpen": ".policies.breaker",
+    "Fallback": ".policies.fallback",
+    "Hedge": ".policies.hedge",
+    "RateLimit": ".policies.rate_limit",
+    "load": ".config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def _global_tracer() -> Emit | None:
+    """A tracer, if the application has set a global OpenTelemetry provider; imports nothing otherwise."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    from .telemetry import global_tracer
+
+    return global_tracer()
+
+
+Pipeline.discover = staticmethod(_global_tracer)

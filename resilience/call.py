@@ -1,0 +1,144 @@
+"""The records that travel through a pipeline: the operation, the call, and one attempt of it.
+
+What an attempt learns on its way is written on its `Attempt`, and nowhere else: no hooks into a neighbour, no "last
+error", no ambient registry. `Call.attempts` is therefore the whole history of a run, and telemetry reads it at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["Attempt", "Call", "Handler", "LimitReport", "Op", "TakesCall", "takes_call"]
+
+Handler = Callable[["Call"], Awaitable[Any]]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """What is true of every call to one endpoint; written once, by the adapter.
+
+    `name` is the span's name, the limiter's key and the row in a timeout table. `idempotent`: may it safely happen
+    twice? `cost` is in rate-limit tokens.
+    """
+
+    name: str
+    idempotent: bool = False
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReport:
+    """What the server said about its limit in one reply: tokens left of `limit`, and when they are all back.
+
+    `reset_in` is in seconds from the reply, never negative, None where the server did not say.
+    """
+
+    limit: float
+    remaining: float
+    reset_in: float | None = None
+
+
+class Attempt:
+    """One attempt, made when it begins.
+
+    `number` counts from 1 over the whole run. `kind` is ``"original"``, ``"retry"``, ``"hedge"`` or ``"probe"``.
+    `sent`: may a byte have left? `stale`: it rode on a reused connection that was reset before any byte of an answer.
+    `fresh`: it must not ride on a reused connection (set for a transparent retry). `waited`: seconds in our own queues
+    and limiters. `limits`: what the server reported, on success too. `notes`: decisions and timings for the span.
+    """
+
+    # Most attempts change two of these, so the rest are defaults of the class and not eight stores at birth: half the
+    # price of a slotted record.
+    number: int = 1
+    kind: str = "original"
+    sent: bool = False
+    stale: bool = False
+    fresh: bool = False
+    waited: float = 0.0
+    limits: LimitReport | None = None
+    notes: dict[str, Any]
+
+    def __getattr__(self, name: str) -> dict[str, Any]:
+        if name != "notes":
+            raise AttributeError(f"an Attempt has no {name!r}")
+        self.notes = notes = {}  # made for the first who writes a note
+        return notes
+
+    def __repr__(self) -> str:
+        return f"Attempt({self.number}, {self.kind!r}, sent={self.sent})"
+
+
+class Call:
+    """One run of a pipeline, copied per attempt because hedged branches overlap.
+
+    `deadline` is absolute, on the event loop's clock, None for none. `keys` names what the call concerns
+    (``{"host": ..., "account": ...}``), filled by the adapter. `lent` holds what pools lent to this attempt; it goes in
+    front of `args`. `record` belongs to the tracer; it and the history in `attempts` are shared by all copies.
+    """
+
+    __slots__ = ("_history", "args", "attempt", "deadline", "keys", "kwargs", "lent", "op", "record", "target")
+
+    def __init__(
+        self,
+        op: Op,
+        target: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] = _NOTHING,
+        deadline: float | None = None,
+        keys: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        self.op = op
+        self.target = target
+        self.args = args
+        self.kwargs = kwargs
+        self.deadline = deadline
+        self.keys = keys
+        self.lent: tuple[Any, ...] = ()
+        self.attempt = Attempt()
+        self.record: Any = None
+        self._history: list[Attempt] | None = None
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every attempt of this run so far, in the order in which they began."""
+        history = self._history
+        if history is None:
+            history = self._history = [self.attempt]
+        return history
+
+    def again(self, kind: str) -> Call:
+        """A copy for one more attempt, whose record joins the shared history."""
+        other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
+        other.lent, other.record, other._history = self.lent, self.record, self.attempts
+        attempt = other.attempt
+        attempt.number, attempt.kind = len(self.attempts) + 1, kind
+        self.attempts.append(attempt)
+        return other
+
+    def __repr__(self) -> str:
+        return f"Call({self.op.name!r}, attempts={len(self.attempts)})"
+
+
+class TakesCall:
+    """A target that is handed the `Call` before its other arguments; made by `takes_call`."""
+
+    __slots__ = ("__wrapped__",)
+
+    def __init__(self, fn: Callable[..., Awaitable[Any]]) -> None:
+        self.__wrapped__ = fn
+
+    def __call__(self, call: Call, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        return self.__wrapped__(call, *args, **kwargs)
+
+
+def takes_call(fn: Callable[..., Awaitable[Any]]) -> TakesCall:
+    """Mark a target that is handed the `Call` before its other arguments, and sets `attempt.sent` itself.
+
+    For transports. Any other target counts as sent from the moment it is called, since nobody can know better.
+    """
+    return TakesCall(fn)

@@ -1,0 +1,43 @@
+"""Which errors a policy's ``on=`` means: exception types, names of types, or a predicate.
+
+Names exist for configuration files, where values are data and never import paths: ``on: [NetworkError]`` matches any
+error that has a class of that name among its bases, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, Union
+
+from .errors import ConfigError
+
+__all__ = ["On", "matcher"]
+
+Matches: TypeAlias = Callable[[Exception], bool]
+On: TypeAlias = Union[type[Exception], str, Sequence[Union[type[Exception], str]], Matches, None]  # noqa: UP007
+
+
+def matcher(owner: str, on: On) -> Matches | None:
+    """A predicate for `on`, None for None. Raises `ConfigError` for anything that cannot be one."""
+    if on is None:
+        return None
+    if not isinstance(on, (type, str, tuple, list)):
+        if callable(on):
+            return on
+        raise ConfigError(f"{owner}: on is {on!r}, must be exception types, their names, or a predicate")
+    items = on if isinstance(on, (tuple, list)) else (on,)
+    if not items:
+        raise ConfigError(f"{owner}: on is empty; leave it out, or name exception types")
+    types: list[type[Exception]] = []
+    names: set[str] = set()
+    for item in items:
+        if isinstance(item, type) and issubclass(item, Exception):
+            types.append(item)
+        elif isinstance(item, str) and item.isidentifier():
+            names.add(item)
+        else:
+            raise ConfigError(f"{owner}: on names {item!r}, must name exception types (subclasses of Exception)")
+    kinds = tuple(types)
+    if not names:
+        return lambda exc: isinstance(exc, kinds)
+    return lambda exc: isinstance(exc, kinds) or any(base.__name__ in names for base in type(exc).__mro__)

@@ -1,0 +1,212 @@
+"""Pool: one long-lived resource (a session, a connection) lent to every attempt, and renewed only when it is broken.
+
+The resource goes in front of the guarded function's own arguments. Renewal is fenced by generation: fifty attempts that
+fail together on one broken resource renew it once, and one that fails late, on the old one, renews nothing. The old
+resource is closed when its last borrower has returned it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+from ..call import Call, Handler
+from ..errors import ConfigError, PoolExhausted, TimedOut
+from ..events import StateChanged, Waiting
+from ..kit import Kit
+from ..matching import On, matcher
+from ..policy import Policy
+from ..units import Seconds, check
+
+__all__ = ["Pool"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_log = logging.getLogger("resilience")
+
+
+class _Slot:
+    """One generation of the resource, and how many attempts hold it."""
+
+    __slots__ = ("holders", "loop", "resource", "retired")
+
+    def __init__(self, resource: Any) -> None:
+        self.resource = resource
+        self.loop = asyncio.get_running_loop()
+        self.holders = 0
+        self.retired = False
+
+
+class Lender:
+    """The resource of the moment, and the numbers that the dashboard shows."""
+
+    def __init__(self, pool: Pool[Any], kit: Kit) -> None:
+        self._pool = pool
+        self._kit = kit
+        self._slot: _Slot | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self.opened = self.renewed = self.active = self.waiting = self.requests = 0
+
+    async def borrow(self, call: Call) -> _Slot:
+        """A slot with one more holder. Opens the resource if there is none; raises `PoolExhausted` if that takes long."""
+        while (slot := self._slot) is None or slot.loop is not asyncio.get_running_loop():
+            await self._wait(call)
+        slot.holders += 1
+        self.active += 1
+        self.requests += 1
+        return slot
+
+    def give_back(self, slot: _Slot, broken: BaseException | None) -> None:
+        """One holder less. `broken` is the error that condemns this generation, None if it is well."""
+        slot.holders -= 1
+        self.active -= 1
+        if broken is not None and slot is self._slot:
+            self._slot = None
+            self.renewed += 1
+            slot.retired = True
+            if self._kit.emit is not None:
+                cause = type(broken).__name__
+                self._kit.emit(StateChanged("pool", self._pool.name, "open", "renewing", cause, self._kit.now()))
+        if slot.retired and slot.holders == 0:
+            slot.retired = False
+            task = asyncio.get_running_loop().create_task(self._close(slot), context=contextvars.Context())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _wait(self, call: Call) -> None:
+        """Wait for the one task that opens; whoever is cancelled meanwhile takes nobody else's resource away."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        if self._opening is None or self._opening.get_loop() is not loop:
+            self._opening = loop.create_task(self._open(), context=contextvars.Context())
+            self._opening.add_done_callback(_seen)
+        limit, error = self._limit(call, begun)
+        if self._kit.emit is not None:
+            self._kit.emit(Waiting(call, "pool", limit, begun))
+        self.waiting += 1
+        try:
+            done, _ = await asyncio.wait((self._opening,), timeout=limit)
+        finally:
+            self.waiting -= 1
+            waited = loop.time() - begun
+            call.attempt.waited += waited
+            call.attempt.notes["wait.pool"] = waited
+        if not done:
+            raise error
+        done.pop().result()
+
+    def _limit(self, call: Call, begun: float) -> tuple[float | None, Exception]:
+        most = self._pool.max_wait
+        remaining = None if call.deadline is None else max(0.0, call.deadline - begun)
+        if remaining is not None and (most is None or remaining < most):
+            return remaining, TimedOut(remaining, limit="deadline")
+        return most, PoolExhausted(f"{self._pool.name!r} was not open within {most} s")
+
+    async def _open(self) -> None:
+        try:
+            resource = self._pool.open()
+            if inspect.isawaitable(resource):
+                resource = await resource
+        finally:
+            self._opening = None
+        self.opened += 1
+        self._slot = _Slot(resource)
+
+    async def _close(self, slot: _Slot) -> None:
+        """Close one generation; an error of its own is logged, for nobody waits for it."""
+        resource = slot.resource
+        close = self._pool.close or getattr(resource, "aclose", None) or getattr(resource, "close", None)
+        try:
+            outcome = close(resource) if close is self._pool.close and close is not None else close and close()
+            if inspect.isawaitable(outcome):
+                await outcome
+        except Exception:
+            _log.exception("closing a resource of pool %r failed", self._pool.name)
+
+    async def aclose(self) -> None:
+        """Close the resource, and wait for the old ones that are still being closed."""
+        if self._opening is not None:
+            await asyncio.wait((self._opening,))
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            await self._close(slot)
+        if self._closing:
+            await asyncio.wait(set(self._closing))
+
+    def status(self) -> dict[str, Any]:
+        report = getattr(self._slot.resource, "status", None) if self._slot is not None else None
+        return {
+            "active": self.active,
+            "waiting": self.waiting,
+            "opened": self.opened,
+            "renewed": self.renewed,
+            "requests": self.requests,
+            **(report() if callable(report) else {}),
+        }
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Everybody who waited may have been cancelled: then nobody else looks at the error."""
+    if not task.cancelled():
+        task.exception()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Policy, Generic[R]):
+    """Lend what `open` makes to every attempt, as the first positional argument of what is guarded.
+
+    `open` takes nothing and returns the resource or an awaitable of it. `close` takes the resource; left out, its own
+    ``aclose()`` or ``close()`` is called. `broken` says which errors (types, names or a predicate) condemn the resource
+    itself rather than the request; by default a `ConnectionError`, such as "Cannot write to closing transport".
+    `max_wait`: seconds that an attempt waits for the opening, then `PoolExhausted`.
+    """
+
+    open: Callable[[], R | Awaitable[R]]
+    name: str = field(kw_only=True)
+    close: Callable[[R], Any] | None = field(default=None, kw_only=True)
+    broken: On = field(default=ConnectionError, kw_only=True)
+    max_wait: Seconds | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not callable(self.open):
+            raise ConfigError(f"Pool: open is {self.open!r}, must be a function that makes the resource")
+        if not self.name:
+            raise ConfigError("Pool: name is empty, must say what is lent")
+        matcher("Pool", self.broken)
+        if self.max_wait is not None:
+            check("Pool", "max_wait", self.max_wait, least=0)
+
+    def __call__(  # type: ignore[override]  # a pool takes the first argument away
+        self, fn: Callable[Concatenate[R, P], Awaitable[T]]
+    ) -> Callable[P, Coroutine[Any, Any, T]]:
+        return cast("Callable[P, Coroutine[Any, Any, T]]", Policy.__call__(self, fn))
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        lender = kit.keep("pool", self, lambda: Lender(self, kit), shared=self.name)
+        is_broken = matcher("Pool", self.broken)
+
+        async def run(call: Call) -> Any:
+            slot = await lender.borrow(call)
+            condemned: BaseException | None = None
+            lent = call.lent
+            call.lent = (*lent, slot.resource)
+            try:
+                return await next(call)
+            except Exception as exc:
+                if is_broken is not None and is_broken(exc):
+                    condemned = exc
+                raise
+            finally:
+                call.lent = lent
+                lender.give_back(slot, condemned)
+                del condemned
+
+        return run

@@ -1,0 +1,59 @@
+"""Timeout: the time that one attempt may take, by operation.
+
+All calls of one length share one armed timer (`resilience.timers`), which is what makes it cheap. A result that is
+there in the tick of the timer is kept, and a caller's cancellation stays a cancellation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..call import Call, Handler
+from ..errors import ConfigError, TimedOut
+from ..kit import Kit
+from ..policy import Policy
+from ..timers import CancelledError, Lane
+from ..units import Seconds, check
+
+__all__ = ["Timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout(Policy):
+    """At most `seconds` (or ``per_op[op.name]``) for what lies beneath, and never beyond the call's deadline.
+
+    Cancels what is running and raises `TimedOut`: UNKNOWN if a byte may have left, else FAILED.
+    """
+
+    enforces_deadline: ClassVar[bool] = True
+
+    seconds: Seconds
+    per_op: Mapping[str, Seconds] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check("Timeout", "seconds", self.seconds, above=0)
+        if not isinstance(self.per_op, Mapping):
+            raise ConfigError(f"Timeout: per_op is {self.per_op!r}, must map operation names to seconds")
+        for name, seconds in self.per_op.items():
+            check("Timeout", f"per_op[{name!r}]", seconds, above=0)
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        lengths = {self.seconds, *self.per_op.values()}
+        lanes = {seconds: Lane(seconds, kit.loop, kit.now) for seconds in lengths}
+        default = lanes[self.seconds]
+        by_op = {name: lanes[seconds] for name, seconds in self.per_op.items()}
+
+        async def run(call: Call) -> Any:
+            expiry = by_op.get(call.op.name, default).begin(call.deadline)
+            try:
+                return await next(call)
+            except CancelledError:
+                if not expiry.ours():
+                    raise
+                raise TimedOut(expiry.granted, limit=expiry.limit, sent=call.attempt.sent) from None
+            finally:
+                expiry.end()
+
+        return run

@@ -1,0 +1,73 @@
+"""The one protocol, and how to write a policy.
+
+A policy is a frozen dataclass (its configuration) with one method, ``bind(next, kit) -> handler``. The handler does one
+of four things with a call: passes it to `next`, waits, refuses, or calls `next` again. State lives in what `kit.keep`
+hands out, never on the policy: two uses of one policy object share nothing.
+
+    @dataclass(frozen=True, slots=True)
+    class Logged(Policy):
+        def bind(self, next: Handler, kit: Kit) -> Handler:
+            async def run(call: Call) -> Any:
+                print(call.op.name)
+                return await next(call)
+
+            return run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from .call import Handler
+    from .kit import Kit
+    from .pipeline import Pipeline
+
+__all__ = ["Bindable", "Policy"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Bindable(Protocol):
+    """Anything that a pipeline can link: one method is enough."""
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler: ...
+
+
+class Policy:
+    """Base of the policies: lets each of them decorate a coroutine function, and join others with ``+``.
+
+    Stacked policy decorators fuse into one pipeline, the first being the outermost.
+    """
+
+    __slots__ = ()
+
+    repeats: ClassVar[bool] = False
+    """May it call `next` more than once? The attempt boundary lies beneath the innermost policy that does."""
+    sets_deadline: ClassVar[bool] = False
+    """Does it write `call.deadline`? Then the deadline has to be enforced beneath it."""
+    enforces_deadline: ClassVar[bool] = False
+    """Does it cancel what lies beneath at the call's deadline? Then nobody else needs to."""
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        """Link this policy in front of `next`. Called once per pipeline, and again when observers change."""
+        raise NotImplementedError(f"{type(self).__name__} has no bind()")
+
+    def unsafe(self) -> str | None:
+        """Why this policy cannot guard a function of which nothing is known; None if it can."""
+        return None
+
+    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Guard a coroutine function with this policy; its signature and return type stay."""
+        from .pipeline import fuse
+
+        return fuse(self, fn)
+
+    def __add__(self, other: Bindable) -> Pipeline:
+        """This policy outside, the other (a policy or a pipeline) inside."""
+        from .pipeline import Pipeline
+
+        return Pipeline(self) + other

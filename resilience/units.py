@@ -1,0 +1,82 @@
+"""Quantities as people write them: ``250ms``, ``10s``, ``600/5s``, ``50%``, and the marks that say which field is which.
+
+A policy's field is a plain `float`; the mark in its annotation (`Seconds`, `Share`) tells the configuration loader
+which spellings to accept, so there is no second schema.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from .errors import ConfigError
+
+__all__ = ["Seconds", "Share", "Unit", "check", "duration", "percent", "rate"]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/(\d*(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A mark in a field's annotation: the quantity that the number stands for."""
+
+    name: str
+
+
+Seconds = Annotated[float, Unit("seconds")]
+Share = Annotated[float, Unit("share")]
+
+
+def duration(text: str) -> float:
+    """Seconds of ``250ms``, ``10s``, ``5m`` or ``1h``. Raises `ConfigError` for anything else."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"{text!r} is no duration: write a number and a unit (ms, s, m, h), for example 250ms or 10s")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def rate(text: str) -> tuple[float, float]:
+    """(n, window in seconds) of ``600/5s``. Raises `ConfigError` for anything else."""
+    match = _RATE.fullmatch(text.strip().replace(" ", ""))
+    if match is None:
+        raise ConfigError(f"{text!r} is no rate: write calls/window, for example 600/5s or 10/s")
+    window = float(match[2] or 1) * _UNITS[match[3]]
+    count = float(match[1])
+    if count <= 0 or window <= 0:
+        raise ConfigError(f"{text!r} is no rate: both numbers must be above zero")
+    return count, window
+
+
+def percent(text: str) -> float:
+    """0.5 of ``50%``. Raises `ConfigError` for anything else."""
+    match = _PERCENT.fullmatch(text.strip())
+    if match is None or float(match[1]) > 100:
+        raise ConfigError(f"{text!r} is no share: write a percentage from 0% to 100%, or a number from 0 to 1")
+    return float(match[1]) / 100
+
+
+def check(owner: str, name: str, value: Any, *, above: float | None = None, least: float | None = None,
+          most: float | None = None, whole: bool = False) -> None:
+    """Raise `ConfigError` unless `value` is a finite number within the bounds (an integer if `whole`)."""
+    wanted = "a whole number" if whole else "a number"
+    if above is not None:
+        wanted += f" above {above:g}"
+    if least is not None:
+        wanted += f" of at least {least:g}"
+    if most is not None:
+        wanted += f" and at most {most:g}"
+    fits = (
+        isinstance(value, int if whole else (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (most is None or value <= most)
+    )
+    if not fits:
+        raise ConfigError(f"{owner}: {name} is {value!r}, must be {wanted}")
