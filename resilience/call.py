@@ -66,7 +66,8 @@ class Attempt:
     def __getattr__(self, name: str) -> dict[str, Any]:
         if name != "notes":
             raise AttributeError(f"an Attempt has no {name!r}")
-        self.notes = notes = {}  # made for the first who writes a note
+        notes: dict[str, Any] = {}  # made for the first who writes one
+        self.notes = notes
         return notes
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from asyncio import AbstractEventLoop, CancelledError, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar
 
 from .call import Call, Handler, Op, TakesCall
 from .errors import ConfigError, TimedOut
@@ -29,6 +29,7 @@ __all__ = ["Pipeline", "fuse", "within"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Discover: TypeAlias = "staticmethod[[], Emit | None]"
 
 _deadline: ContextVar[float | None] = ContextVar("resilience_deadline", default=None)
 _UNKNOWN_OP = Op("call")
@@ -57,7 +58,7 @@ class Pipeline:
     limits in common, the limits within one `scope` (an exchange, say). Raises `ConfigError` for something that is not a policy.
     """
 
-    discover: ClassVar[Callable[[], Emit | None]] = staticmethod(lambda: None)
+    discover: ClassVar[Discover] = staticmethod(lambda: None)
     """Finds an observer that the application set up elsewhere; asked when a pipeline links. The package wires it."""
 
     def __init__(
@@ -90,9 +91,7 @@ class Pipeline:
         result: T = await self._handler(Call(op or _UNKNOWN_OP, fn, args, kwargs, _deadline.get()))
         return result
 
-    def guard(
-        self, op: Op | None = None
-    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
+    def guard(self, op: Op | None = None) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
         """A decorator that also tells what is true of every call: ``@market.guard(Op("ticker", idempotent=True))``."""
 
         def decorate(fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -144,9 +143,7 @@ class Pipeline:
     def __add__(self, other: Bindable | Pipeline) -> Pipeline:
         """These policies outside, the others inside. Name and classify are this pipeline's; state is not carried over."""
         more = other.policies if isinstance(other, Pipeline) else (other,)
-        return Pipeline(
-            *self.policies, *more, name=self.name, classify=self.classify, observers=self._observers
-        )
+        return Pipeline(*self.policies, *more, name=self.name, classify=self.classify, observers=self._observers)
 
     def __repr__(self) -> str:
         title = f"Pipeline {self.name!r}" if self.name else "Pipeline"
@@ -291,4 +288,3 @@ def _observed_call(next: Handler, kit: Kit, emit: Emit) -> Handler:
         return result
 
     return run
-

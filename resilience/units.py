@@ -1,4 +1,4 @@
-"""Quantities as people write them: ``250ms``, ``10s``, ``600/5s``, ``50%``, and the marks that say which field is which.
+"""Quantities as people write them: ``250ms``, ``10s``, ``600/5s``, ``50%``, and marks that say which field is which.
 
 A policy's field is a plain `float`; the mark in its annotation (`Seconds`, `Share`) tells the configuration loader
 which spellings to accept, so there is no second schema.
@@ -60,8 +60,16 @@ def percent(text: str) -> float:
     return float(match[1]) / 100
 
 
-def check(owner: str, name: str, value: Any, *, above: float | None = None, least: float | None = None,
-          most: float | None = None, whole: bool = False) -> None:
+def check(
+    owner: str,
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+) -> None:
     """Raise `ConfigError` unless `value` is a finite number within the bounds (an integer if `whole`)."""
     wanted = "a whole number" if whole else "a number"
     if above is not None:

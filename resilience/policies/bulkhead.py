@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, TimerHandle, get_running_loop
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +81,8 @@ class Gate:
             waiter.set_exception(error)
 
     def _forget(self, waiter: Future[None]) -> None:
-        try:
+        with suppress(ValueError):
             self.waiting.remove(waiter)
-        except ValueError:
-            pass
 
     def status(self) -> dict[str, Any]:
         return {"limit": self.limit, "busy": self.busy, "waiting": len(self.waiting), "refused": self.refused}

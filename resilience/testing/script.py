@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["Script", "after", "never"]
 
 
 @dataclass(frozen=True, slots=True)
-class after:  # noqa: N801 (reads as a word in a script)
+class after:
     """A step that takes `seconds` before `then` (a value, an error, a function) happens."""
 
     seconds: float
@@ -26,8 +26,8 @@ class Script:
     """A coroutine function that plays its steps in order, one a call, and the last one for ever.
 
     A step is a value to return, an exception (object or class) to raise, a function of the call's arguments whose
-    result is treated likewise, `after` or `never`. `calls` holds the arguments of every call, `begun` the loop's time at
-    which each began, `running` and `most` how many ran at once, `cancelled` how many were cancelled.
+    result is treated likewise, `after` or `never`. `calls` holds the arguments of every call, `begun` the loop's
+    time at which each began, `running` and `most` how many ran at once, `cancelled` how many were cancelled.
     """
 
     def __init__(self, *steps: Any) -> None:
@@ -68,6 +68,6 @@ class Script:
             return await self._play(step.then, args, kwargs)
         if isinstance(step, BaseException) or (isinstance(step, type) and issubclass(step, BaseException)):
             raise step
-        if isinstance(step, Callable):  # type: ignore[arg-type]
+        if callable(step):
             return await self._play(step(*args, **kwargs), args, kwargs)
         return step
