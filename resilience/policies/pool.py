@@ -56,7 +56,7 @@ class Lender:
         self.opened = self.renewed = self.active = self.waiting = self.requests = 0
 
     async def borrow(self, call: Call) -> _Slot:
-        """A slot with one more holder. Opens the resource if there is none; raises `PoolExhausted` if that takes long."""
+        """A slot with one more holder. Opens the resource if there is none; `PoolExhausted` if that takes long."""
         while (slot := self._slot) is None or slot.loop is not asyncio.get_running_loop():
             await self._wait(call)
         slot.holders += 1
@@ -123,9 +123,12 @@ class Lender:
     async def _close(self, slot: _Slot) -> None:
         """Close one generation; an error of its own is logged, for nobody waits for it."""
         resource = slot.resource
-        close = self._pool.close or getattr(resource, "aclose", None) or getattr(resource, "close", None)
         try:
-            outcome = close(resource) if close is self._pool.close and close is not None else close and close()
+            if self._pool.close is not None:
+                outcome = self._pool.close(resource)
+            else:
+                close = getattr(resource, "aclose", None) or getattr(resource, "close", None)
+                outcome = close() if callable(close) else None
             if inspect.isawaitable(outcome):
                 await outcome
         except Exception:

@@ -106,8 +106,6 @@ class Retry(Policy):
 class _Story:
     """What happened to one call since its first attempt failed, and what that allows next."""
 
-    __slots__ = ("_counted", "_fresh", "_kit", "_lines", "_matches", "_policy", "_refreshed", "_unknown", "_wait", "_waits")
-
     def __init__(self, policy: Retry, kit: Kit, matches: Callable[[Exception], bool] | None) -> None:
         self._policy = policy
         self._kit = kit
@@ -136,7 +134,8 @@ class _Story:
         if error is not None and not self._wanted(call, error, verdict):
             return None
         if self._counted >= self._policy.attempts:
-            return self._stop(call, "attempts_spent")
+            self._stop(call, "attempts_spent")
+            return None
         return self._delay(call, error, value, verdict)
 
     def _wanted(self, call: Call, error: Exception, verdict: Verdict | None) -> bool:
@@ -151,18 +150,21 @@ class _Story:
     def _delay(self, call: Call, error: Exception | None, value: Any, verdict: Verdict | None) -> float | None:
         delay = self._waits(value if error is None else error)
         if delay is None:
-            return self._stop(call, "schedule_exhausted")
+            self._stop(call, "schedule_exhausted")
+            return None
         why = "backoff"
         ordered = None if verdict is None else verdict.retry_after
         if ordered is not None:
             if ordered > self._policy.max_retry_after:
-                return self._stop(call, "deadline_would_exceed", f"the server orders a wait of {ordered:.3g} s")
+                self._stop(call, "deadline_would_exceed", f"the server orders a wait of {ordered:.3g} s")
+                return None
             floor = ordered * (1 + 0.1 * self._kit.rng.random())  # never less, and not all clients at once
             if floor >= delay:
                 delay, why = floor, "retry_after"
         at = self._kit.now()
         if call.deadline is not None and at + delay >= call.deadline:
-            return self._stop(call, "deadline_would_exceed", f"the next attempt was due in {delay:.3g} s")
+            self._stop(call, "deadline_would_exceed", f"the next attempt was due in {delay:.3g} s")
+            return None
         self._counted += 1
         self._wait = (why, delay)
         self._tell(call, error, f"retried after {delay:.3g} s")

@@ -138,7 +138,10 @@ async def test_a_full_bulkhead_is_not_retried() -> None:
     await asyncio.gather(holder, return_exceptions=True)
 
 
-@pytest.mark.parametrize("make", [lambda: Bulkhead(0), lambda: Bulkhead(1.5), lambda: Bulkhead(1, queue=-1), lambda: Bulkhead(1, max_wait=-1)])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Bulkhead(0), lambda: Bulkhead(1.5), lambda: Bulkhead(1, queue=-1), lambda: Bulkhead(1, max_wait=-1)],
+)  # type: ignore[arg-type]
 def test_wrong_settings_are_named(make: Any) -> None:
     """Limits are whole and positive."""
     with pytest.raises(ConfigError, match="Bulkhead: "):

@@ -82,9 +82,7 @@ async def test_fifty_simultaneous_failures_renew_it_once() -> None:
     """The generation fences: only the first condemns, the old one closes when its last holder has returned it."""
     opened, open_session = sessions(delay=0.5)
     recorder = Recorder()
-    pipeline = Pipeline(
-        Retry(on=Broken, wait=0), Pool(open_session, name="rest", broken=Broken), observers=(recorder,)
-    )
+    pipeline = Pipeline(Retry(on=Broken, wait=0), Pool(open_session, name="rest", broken=Broken), observers=(recorder,))
 
     async def use(session: Session, number: int) -> str:
         await asyncio.sleep(1 + number / 100)
@@ -325,5 +323,3 @@ def test_wrong_settings_are_named(make: Any) -> None:
     """open is a function, the name is not empty."""
     with pytest.raises(ConfigError, match="Pool: "):
         make()
-
-
