@@ -121,14 +121,16 @@ def main() -> None:
     rounds = 60 if options.quick else 600
     times = asyncio.run(measure(rounds))
     bare_cost = min(times["bare call"])
-    print(f"ns per successful call, no observer; {platform.python_implementation()} {platform.python_version()}, ", end="")
+    print(
+        f"ns per successful call, no observer; {platform.python_implementation()} {platform.python_version()}, ", end=""
+    )
     print(f"{rounds} rounds of {CALLS} calls each")
     print(f"{'':58}{'min':>8}{'median':>9}{'x bare':>8}")
     for name, values in times.items():
         print(f"{name:58}{min(values):8.0f}{statistics.median(values):9.0f}{min(values) / bare_cost:8.1f}")
     five = min(times["five stages: Deadline Retry Breaker Bulkhead Timeout"])
     stock = min(times["stock parts nested: backoff aiobreaker Semaphore timeout"])
-    print(f"five stages: {five / 1000:.2f} us (wanted: at most 4 us); the stock parts cost {stock / five:.1f} times as much")
+    print(f"five stages: {five / 1000:.2f} us (wanted: at most 4 us); the stock parts: {stock / five:.1f} x that")
 
 
 if __name__ == "__main__":

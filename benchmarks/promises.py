@@ -88,8 +88,8 @@ async def run_arm(name: str, share: float, calls: int) -> Arm:
     return arm
 
 
-HEADER = ("share", "arm", "calls", "ok", "reset", "timeout", "bad payload", "exch. error", "refused", "p50 ms", "p99 ms",
-          "sent/call", "connections")  # fmt: skip
+HEADER = ("share", "arm", "calls", "ok", "reset", "timeout", "bad payload", "exch. error", "refused", "p50 ms",
+          "p99 ms", "sent/call", "connections")  # fmt: skip
 
 
 def row(share: float, arm: Arm) -> tuple[str, ...]:
@@ -135,7 +135,9 @@ def draw(results: list[tuple[float, Arm, Arm]]) -> str:
             parts.append(f'<text x="{x + 35}" y="{top - 6}" text-anchor="middle">{total:.1f}</text>')
             parts.append(f'<text x="{x + 35}" y="{base + 18}" text-anchor="middle">{arm.name}</text>')
         middle = left + 20 + index * 220 + 77
-        parts.append(f'<text x="{middle}" y="{base + 38}" text-anchor="middle" fill="#475569">{share:.0%} struck</text>')
+        parts.append(
+            f'<text x="{middle}" y="{base + 38}" text-anchor="middle" fill="#475569">{share:.0%} struck</text>'
+        )
     for index, (kind, colour) in enumerate(kinds):
         x = left + 20 + index * 130
         parts.append(f'<rect x="{x}" y="{height - 22}" width="12" height="12" fill="{colour}"/>')

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Union
 
-from .call import Attempt, Call
+from .call import Call
 from .verdict import Verdict
 
 __all__ = [

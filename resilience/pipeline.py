@@ -55,7 +55,7 @@ class Pipeline:
 
     `classify` says what errors mean (see `resilience.verdict`); `observers` are functions that take events; `seed`
     fixes the dice of jitter, for tests. Pipelines that are given the same `shared` dict have their pools and shared
-    limits in common, the limits within one `scope` (an exchange, say). Raises `ConfigError` for something that is not a policy.
+    limits in common, the limits within one `scope` (an exchange, say). Raises `ConfigError` for what is no policy.
     """
 
     discover: ClassVar[Discover] = staticmethod(lambda: None)
@@ -141,7 +141,7 @@ class Pipeline:
         await self.aclose()
 
     def __add__(self, other: Bindable | Pipeline) -> Pipeline:
-        """These policies outside, the others inside. Name and classify are this pipeline's; state is not carried over."""
+        """These policies outside, the others inside. Name and classify stay; state is not carried over."""
         more = other.policies if isinstance(other, Pipeline) else (other,)
         return Pipeline(*self.policies, *more, name=self.name, classify=self.classify, observers=self._observers)
 
@@ -158,7 +158,7 @@ class Pipeline:
         return max((i + 1 for i, policy in enumerate(self.policies) if _has(policy, "repeats")), default=0)
 
     def _link(self) -> None:
-        """Bind the policies to the running loop and to those who observe: at the first call, and when either changes."""
+        """Bind the policies to the running loop and to those who observe: first, and when either changes."""
         found = self.discover()
         emit = fan_out(self._observers if found is None else (*self._observers, found))
         kit = self._kit

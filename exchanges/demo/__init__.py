@@ -48,15 +48,15 @@ async def run(*, seconds: float, seed: int, live: bool = False) -> int:
         calls = min(_MOST_NAIVE_CALLS, max(1, outcomes.total()))
         with console.status(f"the same plan, {calls} calls by a client with a session per request and no retry ..."):
             naive = await operate_naively(same_plan.url, calls, _NAIVE_TIMEOUT)
-    await _outage(console, tally, seed)
-    console.print(summary(tally, outcomes, naive, stats))
+    console.print(summary(tally, outcomes, naive, stats), soft_wrap=True)
+    await _outage(console, seed)
     story = tally.most_telling()
     if story is None:
         console.print("No call was retried in this run; a longer one (--seconds) will have one.")
     else:
         console.print("\n[bold]One retried call[/] (solid: an attempt; light: waiting for the next)")
         for line in waterfall(story):
-            console.print(line)
+            console.print(line, soft_wrap=True)
     return 0
 
 
@@ -93,16 +93,17 @@ async def _rough_weather(
             finally:
                 work.cancel()
                 await asyncio.wait((work,))
+        console.print()
         pool = manager.status()["pools"]["rest"]
         return work.result(), {**simulator.stats(), "pool": pool}
 
 
-async def _outage(console: Console, tally: Tally, seed: int) -> None:
+async def _outage(console: Console, seed: int) -> None:
     """Act three: the exchange is gone for a while; calls are refused at once instead of piling up."""
     async with Simulator(seed=seed) as simulator:
         url = simulator.url
     port = int(url.rsplit(":", 1)[1])
-    before = len(tally.changes)
+    tally = Tally()
     with console.status(f"an outage of {_OUTAGE} s ..."):
         async with _manager(url, seed, tally) as manager:
             work = asyncio.ensure_future(operate(manager, _OUTAGE + 2.0, pause=0.02))
@@ -110,11 +111,11 @@ async def _outage(console: Console, tally: Tally, seed: int) -> None:
             async with Simulator(port, seed=seed):
                 outcomes = await work
     console.print(
-        f"An outage of {_OUTAGE} s: {outcomes['refused']} calls refused at once by the open circuit, "
+        f"\n[bold]An outage of {_OUTAGE} s[/]: {outcomes['refused']} calls refused at once by the open circuit, "
         f"{outcomes['ok']} answered after it."
     )
-    for change in tally.changes[before:]:
-        console.print(f"  {change.kind} {change.key}: {change.old} -> {change.new}  ({change.cause})")
+    for change in tally.changes:
+        console.print(f"  {change.kind} {change.key}: {change.old} -> {change.new}  ({change.cause})", soft_wrap=True)
 
 
 async def _run_live(console: Console, seconds: float) -> int:

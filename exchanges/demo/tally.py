@@ -27,6 +27,8 @@ def outcome_of(error: Exception) -> str:
     if isinstance(error, TransportError):
         if error.reason in BAD_PAYLOADS:
             return "bad payload"
+        if error.reason.startswith("http_"):
+            return "exchange error"
         return "timeout" if "timeout" in error.reason else "reset"
     if isinstance(error, ApiError):
         return "exchange error"

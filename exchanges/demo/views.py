@@ -22,7 +22,7 @@ def live_table(tally: Tally, server: Mapping[str, Any], done: float) -> Group:
     """How it stands now, per operation; `done` is the share of the time that has passed."""
     table = Table(title="calls through the pipeline", title_justify="left", expand=False)
     for name in ("operation", "calls", "succeeded", "retried", "attempts", "p50", "p99"):
-        table.add_column(name, justify="left" if name == "operation" else "right")
+        table.add_column(name, justify="left" if name == "operation" else "right", no_wrap=True)
     for op in sorted(tally.calls):
         latencies = tally.latencies[op]
         table.add_row(
@@ -36,12 +36,10 @@ def live_table(tally: Tally, server: Mapping[str, Any], done: float) -> Group:
         )
     faults = sum(server.get("faults", {}).values())
     said = f"{server['requests']} requests on {server['connections']} connections, {faults} faults injected"
-    return Group(table, ProgressBar(total=1.0, completed=done, width=60), Text(said, style="dim"))
+    return Group(table, ProgressBar(total=1.0, completed=done, width=60), Text(""), Text(said, style="dim"))
 
 
-def summary(
-    tally: Tally, outcomes: Counter[str], naive: Counter[str], server: Mapping[str, Any]
-) -> Group:
+def summary(tally: Tally, outcomes: Counter[str], naive: Counter[str], server: Mapping[str, Any]) -> Group:
     """With and without the pipeline, under the same plan of faults."""
     table = Table(title="what reached the caller, under the same plan of faults", title_justify="left")
     table.add_column("outcome")
@@ -56,12 +54,12 @@ def summary(
     bad = ", ".join(f"{who} {count['bad payload']}" for who, count in (("pipeline", outcomes), ("without", naive)))
     lines = [
         f"calls {calls}, attempts {attempts} ({attempts / max(1, calls):.2f} per call), "
-        f"p50 {quantile(latencies, 0.5) * 1000:.1f} ms, p99 {quantile(latencies, 0.99) * 1000:.0f} ms (retries included)",
+        f"p50 {quantile(latencies, 0.5) * 1000:.1f} ms, p99 {quantile(latencies, 0.99) * 1000:.0f} ms with all retries",
         f"connections opened {server['connections']} for {server['requests']} requests "
         f"(session re-made {server['pool']['renewed']} times)",
         f"bad payloads (HTML, invalid JSON, cut bodies) that reached the caller: {bad}",
         f"what the attempts met: {causes or 'nothing'}",
-        f"breaker transitions in all: {sum(1 for change in tally.changes if change.kind == 'breaker')}",
+        f"breaker transitions: {sum(1 for change in tally.changes if change.kind == 'breaker')} (before the outage)",
     ]
     return Group(table, *(Text(line) for line in lines))
 

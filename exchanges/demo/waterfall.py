@@ -10,7 +10,7 @@ from .tally import Bar, Story
 
 __all__ = ["waterfall"]
 
-_WIDTH = 44
+_WIDTH = 36
 _PHASES = {"phase.dns": "DNS", "phase.connect": "connect", "phase.tls": "TLS", "phase.first_byte": "first byte"}
 
 
@@ -44,9 +44,7 @@ def _detail(bar: Bar) -> str:
     return f", {connection} connection{again}" + (f" ({', '.join(phases)})" if phases else "")
 
 
-def _line(
-    number: str, name: str, story: Story, begun: float, ended: float, mark: str, style: str, said: str
-) -> Text:
+def _line(number: str, name: str, story: Story, begun: float, ended: float, mark: str, style: str, said: str) -> Text:
     scale = _WIDTH / max(1e-9, story.ended - story.begun)
     left = min(_WIDTH - 1, int((begun - story.begun) * scale))
     length = max(1, min(_WIDTH - left, round((ended - begun) * scale)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -33,7 +34,12 @@ COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "exchanges.cli"]
 def exchanges(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command with warnings as errors, so that a leaked session would show on stderr."""
     return subprocess.run(  # noqa: S603 (our own interpreter and module)
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=90, check=False, env={**os.environ, **environment}
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
@@ -99,8 +105,10 @@ def test_options_reach_the_exchange(url: str) -> None:
     candles = exchanges("fetch", "ohlcv", "BTCUSD", "--category", "inverse", "--timeframe", "5m", "--limit", "7",
                         "--base-url", url, "--json")  # fmt: skip
     rows = json.loads(candles.stdout)
-    assert [b["timestamp"] - a["timestamp"] for a, b in zip(rows, rows[1:], strict=False)] == [300_000] * 6
-    ratios = exchanges("fetch", "long_short_ratio", "BTCUSDT", "--period", "4h", "--limit", "2", "--base-url", url, "--json")
+    assert [b["timestamp"] - a["timestamp"] for a, b in itertools.pairwise(rows)] == [300_000] * 6
+    ratios = exchanges(
+        "fetch", "long_short_ratio", "BTCUSDT", "--period", "4h", "--limit", "2", "--base-url", url, "--json"
+    )
     assert len(json.loads(ratios.stdout)) == 2
 
 

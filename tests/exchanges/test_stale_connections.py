@@ -47,7 +47,7 @@ def sent(spans: tuple[ReadableSpan, ...]) -> list[str]:
 @pytest.mark.parametrize("plan", [RESET_ON_REUSE, CLOSE_ON_REUSE])
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_every_call_succeeds_by_a_transparent_retry(plan: dict[str, Any], at_once: int) -> None:
-    """Requests that the server saw = attempt spans marked as sent, one by one; the breaker never counts; one session."""
+    """Requests that the server saw = attempt spans marked as sent, one by one; the breaker never counts."""
 
     async def main() -> None:
         tracer, exporter = traced()

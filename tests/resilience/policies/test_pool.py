@@ -222,7 +222,7 @@ async def test_resources_are_closed_by_their_own_way() -> None:
             closed.append("plain")
 
     for pool in (
-        Pool(lambda: "text", name="a", close=lambda text: closed.append(text)),
+        Pool(lambda: "text", name="a", close=closed.append),
         Pool(Plain, name="b"),
         Pool(lambda: 3, name="c"),
     ):

@@ -1,0 +1,221 @@
+"""What lists, mappings and dataclasses look like in the file, and where one of several things may stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ConfigError
+from .document import Node, short
+from .problems import Problems
+from .scalars import Duration, Flag, Null, Number, Text, Unspeakable, Whole
+from .shape import BROKEN, Shape, nearest, read, refuse
+
+__all__ = ["Fields", "Keys", "ListOf", "MappingOf", "OneOf", "Plain"]
+
+_NAMED = re.compile(r"\w+: (\w+)")
+
+
+class ListOf:
+    def __init__(self, element: Shape, make: Callable[[list[Any]], Any] = tuple) -> None:
+        self._element = element
+        self._make = make
+        self.words = f"a list of {element.words}"
+
+    def takes(self, node: Node) -> bool:
+        return node.kind == "sequence"
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        if node.kind != "sequence":
+            return refuse(node, self.words, problems)
+        values = [read(self._element, child, problems) for child in node]
+        return BROKEN if any(value is BROKEN for value in values) else self._make(values)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "array", "items": self._element.schema(defs)}
+
+
+class MappingOf:
+    def __init__(self, element: Shape) -> None:
+        self._element = element
+        self.words = f"a mapping of names to {element.words}"
+
+    def takes(self, node: Node) -> bool:
+        return node.kind == "mapping"
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        if node.kind != "mapping":
+            return refuse(node, self.words, problems)
+        values = {key: read(self._element, child, problems) for key, child in node.items()}
+        return BROKEN if any(value is BROKEN for value in values.values()) else values
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self._element.schema(defs)}
+
+
+class Keys:
+    """A mapping with known keys. `one`: exactly one of them stands there (``wait: {expo: {...}}``)."""
+
+    def __init__(self, shapes: Mapping[str, Shape], required: Sequence[str] = (), *, one: bool = False) -> None:
+        self.shapes = shapes
+        self.required = required
+        self._one = one
+        self.words = f"a mapping of {'one of ' if one else ''}{', '.join(shapes)}" if shapes else "an empty mapping"
+
+    def takes(self, node: Node) -> bool:
+        return node.kind == "mapping"
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        if node.kind != "mapping":
+            return refuse(node, self.words, problems)
+        values: dict[str, Any] = {}
+        for key, child in node.items():
+            values[key] = self._read(key, child, problems)
+        for key in self.required:
+            if key not in values:
+                problems.add(node.problem(f"the key {key} is missing", "missing-key"))
+                values[key] = BROKEN
+        if self._one and len(node) != 1:
+            return refuse(node, self.words, problems)
+        return BROKEN if any(value is BROKEN for value in values.values()) else values
+
+    def _read(self, key: str, child: Node, problems: Problems) -> Any:
+        shape = self.shapes.get(key)
+        if shape is not None:
+            return read(shape, child, problems)
+        allowed = list(self.shapes)
+        text = f"unknown key{nearest(key, allowed)} (allowed: {', '.join(allowed) or 'none'})"
+        problems.add(child.problem(text, "unknown-key", at_key=True))
+        return BROKEN
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
+        schema["properties"] = {key: shape.schema(defs) for key, shape in self.shapes.items()}
+        if self.required:
+            schema["required"] = list(self.required)
+        if self._one:
+            schema["minProperties"] = schema["maxProperties"] = 1
+        return schema
+
+
+class Fields:
+    """A dataclass, from a mapping of its fields; `shapes` has those that a file may give."""
+
+    def __init__(self, kind: Any, shapes: Mapping[str, Shape]) -> None:
+        self.kind = kind
+        self._fields = [item for item in dataclasses.fields(kind) if item.name in shapes]
+        self.required = [item.name for item in self._fields if _required(item)]
+        self.keys = Keys(shapes, self.required)
+        self.words = self.keys.words
+
+    def takes(self, node: Node) -> bool:
+        return node.kind == "mapping"
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        values = self.keys.read(node, problems)
+        return BROKEN if values is BROKEN else self.make(node, values, problems)
+
+    def make(self, node: Node, values: Mapping[str, Any], problems: Problems) -> Any:
+        """The dataclass itself; what its own checks say is reported at the key that they name, else at the node."""
+        try:
+            return self.kind(**values)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            text = short(str(error), 400)
+            cause = text if isinstance(error, ConfigError) else f"{self.kind.__name__} cannot be made of this: {text}"
+            problems.add(_culprit(node, text).problem(cause))
+            return BROKEN
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        name = self.kind.__name__
+        if name not in defs:
+            defs[name] = {}
+            schema = self.keys.schema(defs)
+            schema["description"] = (self.kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
+            for item in self._fields:
+                default = _default(item, self.keys.shapes[item.name])
+                if default is not BROKEN:
+                    schema["properties"][item.name] = {**schema["properties"][item.name], "default": default}
+            defs[name] = schema
+        return {"$ref": f"#/$defs/{name}"}
+
+
+def _culprit(node: Node, text: str) -> Node:
+    """The entry that an error means, as far as its text tells: it names the key, or quotes the value."""
+    named = _NAMED.match(text)
+    child = node.get(named[1]) if named else None
+    if child is None:
+        quoted = [child for _, child in node.items() if child.kind == "scalar" and repr(child.text) in text]
+        child = quoted[0] if len(quoted) == 1 else None
+    return child or node
+
+
+def _required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+
+
+def _default(item: dataclasses.Field[Any], shape: Shape) -> Any:
+    """The default as the file would spell it; BROKEN if there is none, or none that YAML can say."""
+    value = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        timed = isinstance(shape, Duration) or (isinstance(shape, OneOf) and isinstance(shape.main, Duration))
+        return f"{value:g}s" if timed and value else value
+    return value if isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()) else BROKEN
+
+
+class OneOf:
+    """Alternatives. Where one of them looks meant, its own error is told; else all that is allowed."""
+
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        self.shapes = shapes
+        others = [shape for shape in shapes if not isinstance(shape, Null)]
+        self.main = others[0] if len(others) == 1 else None
+        self.words = " or ".join(dict.fromkeys(shape.words for shape in shapes))
+
+    def takes(self, node: Node) -> bool:
+        return any(shape.takes(node) for shape in self.shapes)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        for shape in self.shapes:
+            if shape.takes(node):
+                return shape.read(node, problems)
+        return self.main.read(node, problems) if self.main else refuse(node, self.words, problems)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"anyOf": [shape.schema(defs) for shape in self.shapes if not isinstance(shape, Unspeakable)]}
+
+
+class Plain:
+    """Any data. A plain word that one YAML reads as text and another as something else must be put in quotes."""
+
+    words = "plain data"
+
+    def takes(self, node: Node) -> bool:
+        return True
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        if node.kind == "sequence":
+            return ListOf(self, list).read(node, problems)
+        if node.kind == "mapping":
+            return MappingOf(self).read(node, problems)
+        for shape in (Null(), Flag(), Whole(), Number()):
+            if node.style != "env" and shape.takes(node):
+                return shape.read(node, problems)
+        if node.style == "plain" and (not Text().takes(node) or _resolves(node.text)):
+            return refuse(node, "unmistakable", problems, "; put it in quotes if it is text, else write it plainly")
+        return node.text
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+
+def _resolves(text: str) -> bool:
+    """Whether YAML 1.1 reads this plain word as anything but text."""
+    import yaml
+
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+    return any(regexp.match(text) for _, regexp in (*resolvers.get(text[:1], ()), *resolvers.get(None, ())))

@@ -1,0 +1,56 @@
+"""What files name, and where it lives: policies and sections. A module is imported when a file first names it.
+
+Only names stand here, so that reading a file and what is configured by it stay strangers to one another.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, cast
+
+from ..events import Emit
+from .containers import Fields
+from .shapes import fields_of
+
+__all__ = ["POLICIES", "SECTIONS", "section", "single", "spelled"]
+
+POLICIES = {
+    "deadline": "deadline.Deadline",
+    "retry": "retry.Retry",
+    "hedge": "hedge.Hedge",
+    "breaker": "breaker.Breaker",
+    "rate_limit": "rate_limit.RateLimit",
+    "bulkhead": "bulkhead.Bulkhead",
+    "timeout": "timeout.Timeout",
+    "pool": "pool.Pool",
+    "fallback": "fallback.Fallback",
+}
+SECTIONS = {"telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start")}
+"""A section's settings (a dataclass), and the function that makes an observer of them."""
+_SUPPLIED = {"pool": ("open", "close")}
+"""Fields that whoever loads the file supplies, as `resources`."""
+
+
+@functools.cache
+def spelled(name: str) -> Fields:
+    """The shape of a policy's settings."""
+    return fields_of(_found(f"policies.{POLICIES[name]}"), _SUPPLIED.get(name, ()))
+
+
+@functools.cache
+def section(name: str) -> tuple[Fields, Callable[[Any], Emit | None]]:
+    """The shape of a section's settings, and the function that starts what they say and returns its observer."""
+    settings, start = SECTIONS[name]
+    return fields_of(_found(settings)), lambda value: cast("Emit | None", _found(start)(value))
+
+
+def _found(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(f"resilience.{module}"), name)
+
+
+def single(fields: Fields) -> str | None:
+    """The field that a bare value means (``timeout: 10s``): the one that has no default, if it is the only one."""
+    return fields.required[0] if len(fields.required) == 1 else None

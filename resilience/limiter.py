@@ -1,0 +1,162 @@
+"""The arithmetic of a rate limit: what may be sent now, and the earliest time for what may not.
+
+``n/W`` is a promise: never more than n in *any* window W, as the server sees it. It rests on one thing, a log of what
+was sent. A plain GCRA with a burst of n does not keep it: a full burst and the pace that follows let 2n - 1 through in
+one window.
+
+The surprising part is that tokens come back after a little more than W. Requests may arrive late, some more and some
+less, and what left within 1.03 W can arrive within W; the rest of the 4 % is for the grain of the log and of timers.
+Where n is large a pace below n/W spreads the calls as well, so that they do not leave in clumps of n. It is only a
+kindness to the server and to the queues beneath; the promise does not need it.
+
+No clock, no tasks: every method is told the time, in seconds of any clock that does not go back.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+
+__all__ = ["Entry", "Limiter"]
+
+_LATE = 0.03  # of W: how much later than others a request may arrive
+_GRAIN = 0.002  # of W: sends this close together share one entry of the log, so it stays short for any n
+_OWN = 0.005  # of W: how late a planned send may be and still count as sent on time
+_UNPACED = 20.0  # up to so many tokens may leave at once
+_BURST = 0.1  # ... or up to this share of n, if that is more
+_PACE = 0.93  # of n/W; with the burst it stays below n in 1.04 W, so in the long run the log has no need to interfere
+_LONGEST_REPORT = 60.0  # seconds that one report of the server may bind, if W is not longer: the next reply renews it
+
+Entry = list[float]
+"""[when its tokens are back, how many they are]; changed in place."""
+
+
+class Limiter:
+    """One ``n/W``: `count` tokens in any `window` seconds.
+
+    `take` is the question of a call that will not wait. For those who wait there is `fork`: on the copy, `earliest` and
+    `commit` in turn plan one send after another, as the true one will be asked to perform them.
+    """
+
+    __slots__ = (
+        "_at", "_entry", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
+        "count", "last", "paused_until", "tolerance", "window",
+    )  # fmt: skip
+
+    def __init__(self, count: float, window: float) -> None:
+        self.count = count
+        self.window = window
+        self.tolerance = window * _OWN
+        self._full = count * (1 + 1e-9)  # sums of fractions such as 0.1 are not exact
+        self._span = window * (1 + _LATE + _OWN)
+        self._grain = window * _GRAIN
+        paced = _UNPACED < count < math.inf
+        self._spacing = window / (count * _PACE) if paced else 0.0
+        self._slack = (max(_UNPACED, count * _BURST) - 1) * self._spacing
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, as if nothing had been sent."""
+        self._log: list[Entry] = []  # ordered by when tokens are back
+        self._room = self._full
+        self._entry: Entry = [0.0, 0.0]  # the one that takes sends until `_seal`
+        self._seal = -math.inf
+        self._at = -math.inf  # no send before this, by pace and pauses
+        self.last = -math.inf
+        self.paused_until = -math.inf
+
+    def take(self, cost: float, now: float) -> bool:
+        """Send `cost` tokens now, if there is room; otherwise nothing happens."""
+        log = self._log
+        if log and log[0][0] <= now:
+            self._return(now)
+        if now < self._at or not 0.0 <= cost <= self._room:
+            return False
+        self.commit(cost, now)
+        return True
+
+    def earliest(self, cost: float, now: float) -> float:
+        """When `cost` tokens (at most `count`) may be sent, not before `now` nor before what was committed last."""
+        at = max(now, self._at, self.last)
+        room = self._room
+        for back, tokens in self._log:
+            if back > at and cost <= room:
+                break
+            at = max(at, back)
+            room += tokens
+        return at
+
+    def commit(self, cost: float, at: float) -> Entry:
+        """Note `cost` tokens as sent at a time that `take` or `earliest` found free. Returns what `undo` wants."""
+        log = self._log
+        if log and log[0][0] <= at:
+            self._return(at)
+        self._room -= cost
+        self._at = max(self._at, at - self._slack) + cost * self._spacing
+        self.last = at
+        if at < self._seal:
+            self._entry[1] += cost
+            return self._entry
+        self._seal = (at // self._grain + 1) * self._grain
+        self._entry = entry = [self._seal + self._span, cost]
+        if log and log[-1][0] > entry[0]:  # a report of the server holds tokens for longer
+            insort(log, entry)
+        else:
+            log.append(entry)
+        return entry
+
+    def undo(self, entry: Entry, cost: float) -> None:
+        """Give back what was committed and then not sent."""
+        self._at = max(self._at - cost * self._spacing, self.paused_until)
+        if self._log and self._log[0][0] <= entry[0]:  # else it is back already
+            entry[1] -= cost
+            self._room += cost
+
+    def fork(self) -> Limiter:
+        """A copy to plan on. From here on neither writes on entries that both hold."""
+        other = Limiter(self.count, self.window)
+        other._log = self._log.copy()
+        other._room, other._at, other.last = self._room, self._at, self.last
+        self._seal = -math.inf
+        return other
+
+    def pause(self, until: float) -> None:
+        """Send nothing before `until`, and then begin at the pace, with no burst saved up."""
+        self._at = max(self._at, until)
+        self.paused_until = max(self.paused_until, until)
+
+    def report(self, remaining: float, reset_in: float | None, now: float) -> bool:
+        """Take away what the server knows to be spent and we do not; true if there was any.
+
+        Gone until the server's reset (after one window where it named none), and never the other way round: what the
+        server says remains beyond our own count is not believed.
+        """
+        self._return(now)
+        excess = self._room - max(0.0, remaining)
+        held = self._span if reset_in is None else min(reset_in, max(self.window, _LONGEST_REPORT))
+        if excess < 1e-6 or not held > 0.0:
+            return False
+        insort(self._log, [now + held, excess])
+        self._room -= excess
+        return True
+
+    def used(self, now: float) -> float:
+        """Tokens that are spent as of `now`."""
+        return sum(tokens for back, tokens in self._log if back > now)
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing that happened so far matters any more."""
+        return now >= self._at and all(back <= now for back, _ in self._log)
+
+    def _return(self, now: float) -> None:
+        """Take the tokens back that are due."""
+        log = self._log
+        due = 0
+        for entry in log:
+            if entry[0] > now:
+                break
+            self._room += entry[1]
+            due += 1
+        del log[:due]
+        if not log:
+            self._room = self._full  # no drift of sums

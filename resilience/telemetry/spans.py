@@ -1,0 +1,287 @@
+"""The tracer: an observer that turns the events of a call into one INTERNAL span, and one span per attempt beneath it.
+
+Nothing is built while a call runs. Two small records are filled, and when the call ends it is decided whether anybody
+will want to see it; most clean calls are forgotten there, for about a microsecond. What is kept is built at once, with
+exact times. So a sampler at the root cannot lose the one call in a thousand that was retried.
+
+Calls inside a guarded function hang beneath its attempt. A call that is kept takes the calls around it with it, and a
+clean call waits, bounded, for what becomes of the one around it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from random import Random
+from typing import Any
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext
+from opentelemetry.trace.propagation import _SPAN_KEY
+
+from ..call import Call
+from ..errors import ConfigError, Refused
+from ..events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, Waiting
+from .latency import Slowness
+from .records import AttemptRecord, CallRecord, judged
+from .settings import Parenting, TelemetrySettings, Traces
+from .sinks import Sink, sink_for
+
+__all__ = ["Tracer", "global_tracer"]
+
+_SUPPRESSED = getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+
+# Making a span current by hand costs half of what the public functions do. Where OpenTelemetry was told to keep its
+# context elsewhere, or renames this, the public ones serve.
+_variable = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
+_current: Any = context_api.get_current
+_attach: Any = context_api.attach
+_detach: Any = context_api.detach
+if isinstance(_variable, ContextVar):
+    _current, _attach, _detach = _variable.get, _variable.set, _variable.reset
+
+
+class _Silent:
+    """Stands on a call that this tracer leaves out, so that no other tracer takes it up."""
+
+    tracer = None
+
+
+class Tracer:
+    """Give it to ``Pipeline(..., observers=(tracer,))``. `provider` is an OpenTelemetry `TracerProvider`.
+
+    `traces`, `sample` (0 to 1), `slow` (seconds) and `parenting` as in `TelemetrySettings`. A call belongs to the first
+    tracer that is told of it; others leave it alone, so that no span is made twice. Raises `ConfigError` for wrong
+    settings, and for a provider that records nothing.
+    """
+
+    def __init__(
+        self,
+        provider: Any,
+        traces: Traces = "tail",
+        sample: float = 0.01,
+        slow: float | None = None,
+        parenting: Parenting = "on",
+    ) -> None:
+        TelemetrySettings(traces=traces, sample=sample, slow=slow, parenting=parenting)
+        sink = sink_for(provider)
+        if sink is None:
+            raise ConfigError(f"telemetry: {type(provider).__name__} records nothing; give the SDK's TracerProvider")
+        self.provider = provider
+        self.sample = sample
+        self._sink: Sink = sink
+        self._tail = traces == "tail"
+        self._always = traces == "always"
+        self._never = traces == "off"
+        self._dice = Random().random  # noqa: S311 (of our own: a program that seeds the common one keeps its dice)
+        self._silent = _Silent()
+        self._attach_all = sink.owns_ids and parenting == "on"
+        self._attach_kept = sink.owns_ids and parenting != "off"
+        self._slowness = Slowness(slow)
+
+    def __call__(self, event: Event) -> None:
+        kind = type(event)
+        if kind is AttemptStarted:
+            self._attempt_started(event)  # type: ignore[arg-type]
+        elif kind is AttemptEnded:
+            self._attempt_ended(event)  # type: ignore[arg-type]
+        elif kind is CallStarted:
+            self._call_started(event)  # type: ignore[arg-type]
+        elif kind is CallEnded:
+            self._call_ended(event)  # type: ignore[arg-type]
+        elif kind is Waiting:
+            self._waiting(event)  # type: ignore[arg-type]
+
+    # -- one call ---------------------------------------------------------------------------------------------
+
+    def _call_started(self, event: CallStarted) -> None:
+        call = event.call
+        if call.record is not None:
+            return  # another tracer was told first
+        record = call.record = CallRecord(self, call, event.pipeline, event.at)
+        context = _current()
+        if context:
+            if context.get(_SUPPRESSED):
+                call.record = self._silent
+                return
+            self._join(record, context)
+        if not self._tail:
+            if self._always:
+                record.kept, record.probability = "always", 1.0
+            elif not record.kept or self._never:
+                call.record = self._silent
+                return
+        elif not record.kept and record.above is None and self._dice() < self.sample:
+            record.kept, record.probability = "sampled", self.sample
+
+    def _join(self, record: CallRecord, context: Context) -> None:
+        """Find the span that this call runs in: an attempt of ours, or somebody else's span."""
+        span = context.get(_SPAN_KEY)
+        if type(span) is AttemptRecord and span.call.tracer.provider is self.provider:
+            if span.end_at is not None:
+                return  # a task that was started inside an attempt and outlives it: on its own
+            around = span.call
+            record.above = span
+            if around.kept:
+                record.kept, record.probability = "parent", around.probability
+        elif isinstance(span, trace.Span):
+            parent = span.get_span_context()
+            if parent.is_valid:
+                record.parent = parent
+                if parent.trace_flags.sampled or (type(span) is not AttemptRecord and span.is_recording()):
+                    record.kept = "parent"
+
+    def _call_ended(self, event: CallEnded) -> None:
+        call = event.call
+        record: Any = call.record
+        if record is None or record.tracer is not self:
+            if call.record is self._silent:
+                call.record = None
+            return
+        call.record = None
+        record.end_at = event.at
+        if event.error is not None:
+            record.outcome, record.error_type = judged(event.error, event.verdict)
+        if self._tail:
+            record.kept = self._trouble(record, event) or record.kept
+        if record.above is not None and self._waits(record, record.above, call):
+            return
+        if record.kept:
+            record.history = call.attempts
+            self._keep(record)
+        else:
+            record.forget()
+
+    def _waits(self, record: CallRecord, above: AttemptRecord, call: Call) -> bool:
+        """Whether a finished call has to wait for what becomes of the one around it."""
+        around: CallRecord | None = above.call
+        while around is not None:
+            if around.forgotten:  # it ended before us, in another task, and left no span to hang from
+                record.above = None
+                return False
+            around = None if around.above is None else around.above.call
+        if record.kept:
+            return False
+        if above.call.kept:
+            record.kept, record.probability = "parent", above.call.probability
+            return False
+        record.history = call.attempts
+        above.park(record)
+        return True
+
+    def _trouble(self, record: CallRecord, event: CallEnded) -> str:
+        """Why this call is worth keeping whatever the draw said, "" if it is not."""
+        attempts = record.attempts
+        reason = ""
+        if len(attempts) > 1:
+            kinds = {mine.attempt.kind for mine in attempts if mine.attempt.number > 1}
+            reason = "hedged" if kinds == {"hedge"} else "retried"
+        elif isinstance(event.error, Exception):
+            reason = "refused" if isinstance(event.error, Refused) else "failed"
+        elif record.trouble:
+            reason = record.trouble
+        elif event.error is None and self._slowness.slow(record.op.name, event.at - record.at):
+            reason = "slow"
+        if reason:
+            record.probability = 1.0
+        return reason
+
+    # -- its attempts -----------------------------------------------------------------------------------------
+
+    def _attempt_started(self, event: AttemptStarted) -> None:
+        call = event.call
+        record: CallRecord | None = call.record
+        if record is None or record.tracer is not self:
+            return
+        at, deadline = event.at, call.deadline
+        mine = AttemptRecord(record, event.attempt, at, None if deadline is None else deadline - at)
+        attempts = record.attempts
+        attempts.append(mine)
+        if len(attempts) > 1:
+            record.pause = None
+            record.crowd()
+        if self._attach_all or (self._attach_kept and record.kept):
+            context = _current()
+            mine.token = _attach(Context({**context, _SPAN_KEY: mine} if context else ((_SPAN_KEY, mine),)))
+
+    def _attempt_ended(self, event: AttemptEnded) -> None:
+        record: CallRecord | None = event.call.record
+        if record is None or record.tracer is not self:
+            return
+        attempt = event.attempt
+        for mine in reversed(record.attempts):
+            if mine.attempt is attempt and mine.end_at is None:
+                break
+        else:
+            return
+        mine.end_at = event.at
+        token, mine.token = mine.token, None
+        if token is not None:
+            try:
+                _detach(token)
+            except ValueError:  # a coroutine that was closed from outside ends in another context
+                mine.token = None
+        if event.error is not None:
+            mine.outcome, mine.error_type = judged(event.error, event.verdict)
+            if mine.error_type:
+                record.trouble = "refused" if mine.outcome == "refused" else "failed"
+
+    def _waiting(self, event: Waiting) -> None:
+        record: CallRecord | None = event.call.record
+        if record is not None and record.tracer is self and event.why in ("backoff", "retry_after"):
+            record.pause = event.why, event.at, event.seconds
+
+    # -- what is kept -----------------------------------------------------------------------------------------
+
+    def _keep(self, record: CallRecord) -> None:
+        """Build the spans of a finished call, of the calls that waited for it, and make sure of those around it."""
+        self._sink.export(record)
+        self._unpark(record)
+        self._keep_around(record, record.kept)
+        record.attempts.clear()
+
+    def _keep_around(self, record: CallRecord, reason: str) -> None:
+        """A span that is kept needs the spans above it: those calls are certain now, for the same reason."""
+        while record.above is not None:
+            record = record.above.call
+            if record.kept and (record.kept != "sampled" or reason in ("sampled", "parent")):
+                return
+            record.kept, record.probability = reason, 1.0
+            self._unpark(record)
+
+    def _unpark(self, record: CallRecord) -> None:
+        """Keep the calls that waited for this one."""
+        for mine in record.attempts:
+            parked, mine.parked = mine.parked, None
+            for call in parked or ():
+                call.kept, call.probability = "parent", record.probability
+                call.tracer._keep(call)
+
+    def hand_out(self, mine: AttemptRecord) -> SpanContext:
+        """The ids of an attempt for somebody who needs them while it runs, and so cannot wait for our decision.
+
+        The provider's own sampler decides then, as it would have done had this been an ordinary span. If it says yes,
+        this call and those around it are certain to be kept.
+        """
+        record = mine.call
+        if not record.kept and record.end_at is None and self._sink.wanted(record):
+            record.kept = "parent"
+            self._unpark(record)
+            self._keep_around(record, "parent")
+        return self._sink.context(mine, sampled=bool(record.kept))
+
+
+_found: Tracer | None = None
+
+
+def global_tracer() -> Tracer | None:
+    """The tracer of the application's global `TracerProvider`, with default settings; None if it has set none.
+
+    Asked by every pipeline when it links, so set the provider before the first call.
+    """
+    global _found  # noqa: PLW0603 (there is one global provider in a process, and it is set once)
+    provider = trace.get_tracer_provider()
+    if _found is None or _found.provider is not provider:
+        _found = None if sink_for(provider) is None else Tracer(provider)
+    return _found
