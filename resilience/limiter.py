@@ -70,9 +70,17 @@ class Limiter:
         log = self._log
         if log and log[0][0] <= now:
             self._return(now)
-        if now < self._at or not 0.0 <= cost <= self._room:
+        at = self._at
+        if now < at or not 0.0 <= cost <= self._room:
             return False
-        self.commit(cost, now)
+        floor = now - self._slack
+        self._at = (at if at > floor else floor) + cost * self._spacing
+        self._room -= cost
+        self.last = now
+        if now < self._seal:
+            self._entry[1] += cost
+        else:
+            self._open(now, cost)
         return True
 
     def earliest(self, cost: float, now: float) -> float:
@@ -88,22 +96,16 @@ class Limiter:
 
     def commit(self, cost: float, at: float) -> Entry:
         """Note `cost` tokens as sent at a time that `take` or `earliest` found free. Returns what `undo` wants."""
-        log = self._log
-        if log and log[0][0] <= at:
+        if self._log and self._log[0][0] <= at:
             self._return(at)
-        self._room -= cost
         self._at = max(self._at, at - self._slack) + cost * self._spacing
+        self._room -= cost
         self.last = at
         if at < self._seal:
             self._entry[1] += cost
-            return self._entry
-        self._seal = (at // self._grain + 1) * self._grain
-        self._entry = entry = [self._seal + self._span, cost]
-        if log and log[-1][0] > entry[0]:  # a report of the server holds tokens for longer
-            insort(log, entry)
         else:
-            log.append(entry)
-        return entry
+            self._open(at, cost)
+        return self._entry
 
     def undo(self, entry: Entry, cost: float) -> None:
         """Give back what was committed and then not sent."""
@@ -147,6 +149,15 @@ class Limiter:
     def idle(self, now: float) -> bool:
         """Whether nothing that happened so far matters any more."""
         return now >= self._at and all(back <= now for back, _ in self._log)
+
+    def _open(self, at: float, cost: float) -> None:
+        """Begin an entry, which takes what is sent until it is sealed and counts all of it as sent that late."""
+        self._seal = (at // self._grain + 1) * self._grain
+        self._entry = entry = [self._seal + self._span, cost]
+        if self._log and self._log[-1][0] > entry[0]:  # a report of the server holds tokens for longer
+            insort(self._log, entry)
+        else:
+            self._log.append(entry)
 
     def _return(self, now: float) -> None:
         """Take the tokens back that are due."""

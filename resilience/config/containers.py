@@ -123,7 +123,7 @@ class Fields:
         try:
             return self.kind(**values)
         except (ValueError, TypeError, ArithmeticError) as error:
-            text = short(str(error), 400)
+            text = short(node.source.env.scrub(str(error)), 400)  # first scrubbed, then cut
             cause = text if isinstance(error, ConfigError) else f"{self.kind.__name__} cannot be made of this: {text}"
             problems.add(_culprit(node, text).problem(cause))
             return BROKEN
@@ -206,11 +206,16 @@ class Plain:
             if node.style != "env" and shape.takes(node):
                 return shape.read(node, problems)
         if node.style == "plain" and (not Text().takes(node) or _resolves(node.text)):
-            return refuse(node, "unmistakable", problems, "; put it in quotes if it is text, else write it plainly")
+            text = f"found {node.found}, which YAML's versions read differently; quote it if it is text, {_OR_ELSE}"
+            problems.add(node.problem(text, "ambiguous"))
+            return BROKEN
         return node.text
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {}
+
+
+_OR_ELSE = "else write true, false or plain digits"
 
 
 def _resolves(text: str) -> bool:

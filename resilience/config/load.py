@@ -139,7 +139,7 @@ def read_version(root: Node, problems: Problems) -> None:
     node = root.get("version")
     if node is None:
         problems.add(root.problem("the key version is missing; write version: 1", "missing-key"))
-    elif not node.broken and number(node) != 1:
+    elif not node.broken and (node.text != "1" or number(node) is None):
         refuse(node, "1, the only version that this release reads", problems, rule="version")
 
 

@@ -59,6 +59,10 @@ def _syntax(error: Any, text: str) -> str:
     return f"is not valid YAML: {what}{context}{hint}"
 
 
+def _label(key: str) -> str:
+    return f".{key}" if _SIMPLE_KEY.fullmatch(key) else f"[{key!r}]"
+
+
 class _Frame:
     """A container that is still open, and the key that waits for its value."""
 
@@ -93,9 +97,18 @@ class _Builder:
 
     def fatal(self, mark: Any, text: str, rule: str) -> InvalidConfig:
         """The end of the reading: all that was found so far, and this."""
-        where = self._stack[-1].node.path if self._stack else "$"
+        where = self._where()
         line, col = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
         return InvalidConfig([*self._problems.found, Problem(self._source.name, line, col, where, text, rule)])
+
+    def _where(self) -> str:
+        """The path of what is being read: the innermost open container, or the entry whose key was just read."""
+        if not self._stack:
+            return "$"
+        frame = self._stack[-1]
+        if frame.key is None or frame.key[0] is None:
+            return frame.node.path
+        return Node(self._source, "scalar", 1, 1, frame.node, _label(frame.key[0])).path
 
     # -- one node ---------------------------------------------------------------------------------------------
 
@@ -144,7 +157,7 @@ class _Builder:
         if frame is not None and frame.node.kind == "sequence":
             label = f"[{len(frame.node)}]"
         elif key is not None:
-            label = f".{key}" if _SIMPLE_KEY.fullmatch(key) else f"[{key!r}]"
+            label = _label(key)
         form = {"SequenceStartEvent": "sequence", "MappingStartEvent": "mapping"}.get(kind, "scalar")
         mark = event.start_mark
         node = Node(self._source, form, mark.line + 1, mark.column + 1, None if frame is None else frame.node, label)

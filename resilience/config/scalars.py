@@ -243,8 +243,8 @@ class Converted:
 
             return msgspec.convert(node.text, self._kind, strict=False)
         except (ValueError, TypeError) as error:
-            problems.add(node.problem(f"found {node.found}, must be {self.words}: {short(str(error), 200)}", "type"))
-            return BROKEN
+            cause = short(node.source.env.scrub(str(error)), 200)
+            return refuse(node, self.words, problems, f": {cause}")
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         if getattr(self._kind, "from_config", None) is not None:

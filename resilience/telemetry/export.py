@@ -43,7 +43,11 @@ def start(settings: TelemetrySettings) -> Tracer | None:
         return None if sink_for(provider) is None else Tracer(provider, *options)
     if settings.traces == "off" or not (settings.otlp or settings.console):
         return None
-    return OwnTracer(_provider(settings), *options)
+    provider = _provider(settings)
+    if sink_for(provider) is None:  # switched off by the environment: OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER=always_off
+        provider.shutdown()
+        return None
+    return OwnTracer(provider, *options)
 
 
 class OwnTracer(Tracer):

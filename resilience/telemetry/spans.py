@@ -10,36 +10,23 @@ clean call waits, bounded, for what becomes of the one around it.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from random import Random
 from typing import Any
 
-from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
-from opentelemetry.trace.propagation import _SPAN_KEY
 
-from ..call import Call
 from ..errors import ConfigError, Refused
 from ..events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, Waiting
+from .current import SPAN_KEY, SUPPRESSED, current, enter, leave
 from .latency import Slowness
+from .nesting import keep_around, unpark, waits
 from .records import AttemptRecord, CallRecord, judged
 from .settings import Parenting, TelemetrySettings, Traces
 from .sinks import Sink, sink_for
 
 __all__ = ["Tracer", "global_tracer"]
-
-_SUPPRESSED = getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
-
-# Making a span current by hand costs half of what the public functions do. Where OpenTelemetry was told to keep its
-# context elsewhere, or renames this, the public ones serve.
-_variable = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
-_current: Any = context_api.get_current
-_attach: Any = context_api.attach
-_detach: Any = context_api.detach
-if isinstance(_variable, ContextVar):
-    _current, _attach, _detach = _variable.get, _variable.set, _variable.reset
 
 
 class _Silent:
@@ -100,9 +87,9 @@ class Tracer:
         if call.record is not None:
             return  # another tracer was told first
         record = call.record = CallRecord(self, call, event.pipeline, event.at)
-        context = _current()
+        context = current()
         if context:
-            if context.get(_SUPPRESSED):
+            if context.get(SUPPRESSED):
                 call.record = self._silent
                 return
             self._join(record, context)
@@ -117,7 +104,7 @@ class Tracer:
 
     def _join(self, record: CallRecord, context: Context) -> None:
         """Find the span that this call runs in: an attempt of ours, or somebody else's span."""
-        span = context.get(_SPAN_KEY)
+        span = context.get(SPAN_KEY)
         if type(span) is AttemptRecord and span.call.tracer.provider is self.provider:
             if span.end_at is not None:
                 return  # a task that was started inside an attempt and outlives it: on its own
@@ -145,30 +132,13 @@ class Tracer:
             record.outcome, record.error_type = judged(event.error, event.verdict)
         if self._tail:
             record.kept = self._trouble(record, event) or record.kept
-        if record.above is not None and self._waits(record, record.above, call):
+        if record.above is not None and waits(record, record.above, call):
             return
         if record.kept:
             record.history = call.attempts
-            self._keep(record)
+            self.keep(record)
         else:
             record.forget()
-
-    def _waits(self, record: CallRecord, above: AttemptRecord, call: Call) -> bool:
-        """Whether a finished call has to wait for what becomes of the one around it."""
-        around: CallRecord | None = above.call
-        while around is not None:
-            if around.forgotten:  # it ended before us, in another task, and left no span to hang from
-                record.above = None
-                return False
-            around = None if around.above is None else around.above.call
-        if record.kept:
-            return False
-        if above.call.kept:
-            record.kept, record.probability = "parent", above.call.probability
-            return False
-        record.history = call.attempts
-        above.park(record)
-        return True
 
     def _trouble(self, record: CallRecord, event: CallEnded) -> str:
         """Why this call is worth keeping whatever the draw said, "" if it is not."""
@@ -202,8 +172,7 @@ class Tracer:
             record.pause = None
             record.crowd()
         if self._attach_all or (self._attach_kept and record.kept):
-            context = _current()
-            mine.token = _attach(Context({**context, _SPAN_KEY: mine} if context else ((_SPAN_KEY, mine),)))
+            mine.token = enter(mine)
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
         record: CallRecord | None = event.call.record
@@ -216,12 +185,9 @@ class Tracer:
         else:
             return
         mine.end_at = event.at
-        token, mine.token = mine.token, None
-        if token is not None:
-            try:
-                _detach(token)
-            except ValueError:  # a coroutine that was closed from outside ends in another context
-                mine.token = None
+        if mine.token is not None:
+            leave(mine.token)
+            mine.token = None
         if event.error is not None:
             mine.outcome, mine.error_type = judged(event.error, event.verdict)
             if mine.error_type:
@@ -234,29 +200,12 @@ class Tracer:
 
     # -- what is kept -----------------------------------------------------------------------------------------
 
-    def _keep(self, record: CallRecord) -> None:
+    def keep(self, record: CallRecord) -> None:
         """Build the spans of a finished call, of the calls that waited for it, and make sure of those around it."""
         self._sink.export(record)
-        self._unpark(record)
-        self._keep_around(record, record.kept)
+        unpark(record)
+        keep_around(record, record.kept)
         record.attempts.clear()
-
-    def _keep_around(self, record: CallRecord, reason: str) -> None:
-        """A span that is kept needs the spans above it: those calls are certain now, for the same reason."""
-        while record.above is not None:
-            record = record.above.call
-            if record.kept and (record.kept != "sampled" or reason in ("sampled", "parent")):
-                return
-            record.kept, record.probability = reason, 1.0
-            self._unpark(record)
-
-    def _unpark(self, record: CallRecord) -> None:
-        """Keep the calls that waited for this one."""
-        for mine in record.attempts:
-            parked, mine.parked = mine.parked, None
-            for call in parked or ():
-                call.kept, call.probability = "parent", record.probability
-                call.tracer._keep(call)
 
     def hand_out(self, mine: AttemptRecord) -> SpanContext:
         """The ids of an attempt for somebody who needs them while it runs, and so cannot wait for our decision.
@@ -267,8 +216,8 @@ class Tracer:
         record = mine.call
         if not record.kept and record.end_at is None and self._sink.wanted(record):
             record.kept = "parent"
-            self._unpark(record)
-            self._keep_around(record, "parent")
+            unpark(record)
+            keep_around(record, "parent")
         return self._sink.context(mine, sampled=bool(record.kept))
 
 

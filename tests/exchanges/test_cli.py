@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from exchanges.cli import main
+
 OPERATIONS = ("ticker", "orderbook", "trades", "ohlcv", "markets", "risk_limits", "long_short_ratio", "funding_rate")
 LISTS = {"trades", "ohlcv", "markets", "risk_limits", "long_short_ratio"}
 FIELDS = {
@@ -28,7 +30,7 @@ FIELDS = {
     "long_short_ratio": "symbol buy_ratio sell_ratio timestamp",
     "funding_rate": "symbol funding_rate next_funding_timestamp",
 }
-COMMAND = [sys.executable, "-W", "error", "-X", "dev", "-m", "exchanges.cli"]
+COMMAND = [sys.executable, "-W", "error", "-m", "exchanges.cli"]
 
 
 def exchanges(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -140,9 +142,18 @@ def test_options_reach_the_exchange(url: str) -> None:
         (["dance"], ["dance"]),
     ],
 )
-def test_a_usage_error_is_one_line_and_two(arguments: list[str], words: list[str]) -> None:
-    """What was found, what is allowed; exit code 2, no usage block, no traceback."""
-    one_line(exchanges(*arguments), 2, *words)
+def test_a_usage_error_is_one_line_and_two(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was found, what is allowed; exit code 2, no usage block, no traceback. (In this process, to be quick.)"""
+    code = main(arguments)
+    printed = capsys.readouterr()
+    one_line(subprocess.CompletedProcess(arguments, code, printed.out, printed.err), 2, *words)
+
+
+def test_a_usage_error_of_the_program_itself() -> None:
+    """The same through the real process: the interpreter adds nothing."""
+    one_line(exchanges("fetch", "tickers", "BTCUSDT"), 2, "did you mean ticker?")
 
 
 def test_a_symbol_that_the_exchange_does_not_know(url: str) -> None:
@@ -153,7 +164,10 @@ def test_a_symbol_that_the_exchange_does_not_know(url: str) -> None:
 def test_a_wrong_key_in_the_configuration(tmp_path: Path) -> None:
     """File, line and column, the nearest name; exit code 2."""
     file = tmp_path / "mine.yaml"
-    file.write_text("version: 1\npipelines:\n  market:\n    - retry: {atempts: 4}\nexchanges: {}\n")
+    file.write_text(
+        "version: 1\nresources: {rest: {kind: aiohttp}}\npipelines:\n  market: [{retry: {atempts: 4}}, {pool: rest}]\n"
+        "exchanges: {bybit: {adapter: bybit, pipeline: market}}\n"
+    )
     one_line(exchanges("fetch", "ticker", "BTCUSDT", "--config", str(file)), 2, f"{file}:4:", "atempts", "attempts")
 
 
