@@ -114,11 +114,16 @@ class Call:
 
     def again(self, kind: str) -> Call:
         """A copy for one more attempt, whose record joins the shared history."""
-        other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
-        other.lent, other.record, other._history = self.lent, self.record, self.attempts
-        attempt = other.attempt
+        other = self.copy()
+        other.attempt = attempt = Attempt()
         attempt.number, attempt.kind = len(self.attempts) + 1, kind
         self.attempts.append(attempt)
+        return other
+
+    def copy(self) -> Call:
+        """The same attempt in a call of its own, for a branch that runs beside others."""
+        other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
+        other.lent, other.record, other.attempt, other._history = self.lent, self.record, self.attempt, self.attempts
         return other
 
     def __repr__(self) -> str:

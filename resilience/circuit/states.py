@@ -130,12 +130,18 @@ class State(CircuitBreakerBaseState):
 class Closed(State, CircuitClosedState):
     label = "closed"
 
-    def _healthy(self) -> None:
-        window, at = self._window, self._circuit.now()
+    def ok(self) -> None:  # in one piece: every success passes here
+        self.busy -= 1
+        circuit = self._circuit
+        if circuit._state is not self:
+            return
+        window, at = self._window, circuit.now()
         if not window.begins <= at < window.ends:
             window.turn(at)
         window.calls += 1
         self._store.counter = 0
+        if circuit.heard:
+            circuit.tell("success")
 
     def _sick(self, error: Exception) -> None:
         window, store, rules = self._window, self._store, self._circuit.rules

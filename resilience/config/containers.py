@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import ConfigError
 from .document import Node, short
 from .problems import Problems
-from .scalars import Duration, Flag, Null, Number, Text, Unspeakable, Whole
+from .quantities import Duration
+from .scalars import Flag, Null, Number, Text, Unspeakable, Whole
 from .shape import BROKEN, Shape, nearest, read, refuse
 
 __all__ = ["Fields", "Keys", "ListOf", "MappingOf", "OneOf", "Plain"]

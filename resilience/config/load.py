@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigError
@@ -98,15 +98,24 @@ def _check(root: Node, problems: Problems, sections: Mapping[str, Section] | Non
         read_pipelines(pipelines, problems, lambda name: _LENT if resources is None or name in names else None, names)
     elif "exchanges" not in root:
         problems.add(root.problem("the key pipelines is missing", "missing-key"))
-    present = [name for name in _OTHERS if name in root]
-    if present and sections is None:
-        from importlib.metadata import entry_points  # here: it costs more than all the rest of this module
+    for check in _checks([name for name in _OTHERS if name in root], sections):
+        with problems.catch():
+            check(root)
 
-        sections = {point.name: point.load() for point in entry_points(group=_GROUP)}
-    for name in present:
-        if sections and name in sections:
-            with problems.catch():
-                sections[name](root)
+
+def _checks(present: Sequence[str], sections: Mapping[str, Section] | None) -> list[Section]:
+    """The checks of those sections of others that stand in the file."""
+    if not present:
+        return []
+    if sections is not None:
+        return [sections[name] for name in present if name in sections]
+    from importlib.metadata import entry_points  # here: it costs more than all the rest of this module
+
+    try:
+        return [point.load() for point in entry_points(group=_GROUP) if point.name in present]
+    except (ImportError, AttributeError) as error:
+        sections_of = " or ".join(present)
+        raise ConfigError(f"an installed package that checks {sections_of} cannot be loaded: {error}") from error
 
 
 def _unopened() -> Any:

@@ -7,13 +7,10 @@ reads it as anything but text.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ConfigError
-from ..units import duration, percent
 from .document import Node, short
 from .problems import Problems
 from .shape import BROKEN, nearest, refuse
@@ -21,11 +18,9 @@ from .shape import BROKEN, nearest, refuse
 __all__ = [
     "Choice",
     "Converted",
-    "Duration",
     "Flag",
     "Null",
     "Number",
-    "Percent",
     "Text",
     "Unspeakable",
     "Whole",
@@ -111,58 +106,6 @@ class Number:
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"type": "number"}
-
-
-class _Quantity:
-    """A number that is written with its unit."""
-
-    words = ""
-    parse: Callable[[str], float]
-
-    def _value(self, node: Node) -> float | None:
-        if node.kind != "scalar":
-            return None
-        try:
-            value = type(self).parse(node.text)
-        except ConfigError:
-            return None
-        return value if math.isfinite(value) else None
-
-    def takes(self, node: Node) -> bool:
-        return self._value(node) is not None
-
-    def read(self, node: Node, problems: Problems) -> Any:
-        value = self._value(node)
-        return refuse(node, self.words, problems, rule="unit") if value is None else value
-
-
-class Duration(_Quantity):
-    """Seconds. Only zero needs no unit: a bare 10 may be meant as milliseconds, and that mistake costs money."""
-
-    words = "a time with its unit (ms, s, m, h), such as 250ms or 10s"
-    parse = staticmethod(duration)
-
-    def _value(self, node: Node) -> float | None:
-        return 0.0 if number(node) == 0 else super()._value(node)
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        pattern = r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h)\s*$"
-        return {"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}]}
-
-
-class Percent(_Quantity):
-    words = "a share, such as 50% or 0.5"
-    parse = staticmethod(percent)
-
-    def _value(self, node: Node) -> float | None:
-        value = number(node)
-        if value is not None:
-            return float(value) if 0 <= value <= 1 else None
-        return super()._value(node)
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        pattern = r"^\s*0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%\s*$"
-        return {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "minimum": 0, "maximum": 1}]}
 
 
 class Text:

@@ -20,7 +20,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ..schedule import Wait
 from ..units import Unit
 from .containers import Fields, Keys, ListOf, MappingOf, OneOf, Plain
-from .scalars import Choice, Converted, Duration, Flag, Null, Number, Percent, Text, Unspeakable, Whole
+from .quantities import Duration, Percent
+from .scalars import Choice, Converted, Flag, Null, Number, Text, Unspeakable, Whole
 from .shape import Shape
 
 __all__ = ["fields_of", "shape_of"]

@@ -94,21 +94,15 @@ class Breaker(Policy):
 
 def _admission(circuits: Circuits, key: str | Callable[[Call], str] | None, observed: bool) -> Callable[[Call], State]:
     """How a call gets its permit: the state that admits it. Raises `CircuitOpen`."""
-    if key is None:
-        only = circuits[_NO_KEY]
+    only = circuits[_NO_KEY] if key is None else None
 
-        def find(call: Call) -> Circuit:
+    def find(call: Call) -> Circuit:
+        if only is not None:
             return only
+        return circuits[str(key(call)) if callable(key) else call.keys.get(key, _NO_KEY)]
 
-    elif callable(key):
-
-        def find(call: Call) -> Circuit:
-            return circuits[str(key(call))]
-
-    else:
-
-        def find(call: Call) -> Circuit:
-            return circuits[call.keys.get(key, _NO_KEY)]
+    def admit_one(call: Call) -> State:
+        return only._state.enter(call)
 
     def admit(call: Call) -> State:
         return find(call)._state.enter(call)
@@ -121,7 +115,9 @@ def _admission(circuits: Circuits, key: str | Callable[[Call], str] | None, obse
             notes, decided = call.attempt.notes, circuit._state
             notes["breaker.state"], notes["breaker.generation"] = decided.label, decided.generation
 
-    return admit_and_note if observed else admit
+    if observed:
+        return admit_and_note
+    return admit if only is None else admit_one
 
 
 def _settlement(kit: Kit, on: On) -> Callable[[State, Call, Exception], None]:

@@ -22,7 +22,7 @@ from resilience import (
     Timeout,
     Verdict,
 )
-from resilience.config import Document, InvalidConfig, build_pipelines
+from resilience.config import Document, InvalidConfig, Problems, build_pipelines
 from resilience.config.registry import POLICIES
 from resilience.testing import Recorder, Script, virtual
 
@@ -95,7 +95,7 @@ def test_every_policy_can_be_written_in_a_file() -> None:
         ("- timeout:", "2:11: p[0].timeout: found nothing, must be a time with its unit"),
         ("- timeout: 10", "2:12: p[0].timeout: found '10', must be a time with its unit"),
         ("- timeout: {per_op: {}}", "2:12: p[0].timeout: the key seconds is missing"),
-        ("- timeout: {seconds: 1s, per_op: {a: 0s}}", "2:34: p[0].timeout.per_op: Timeout: per_op['a'] is 0.0, must be "),
+        ("- timeout: {seconds: 1s, per_op: {a: 0s}}", "2:34: p[0].timeout.per_op: Timeout: per_op['a'] is 0.0, "),
         ("- timeout: 0s", "2:12: p[0].timeout: Timeout: seconds is 0.0, must be a number above 0"),
         ("- retry:", "2:3: p[0].retry: found nothing, must be - retry alone for "),
         ("- retry: 3", "2:10: p[0].retry: found '3', must be a mapping of attempts, on, "),
@@ -137,6 +137,17 @@ def test_the_section_itself_must_be_a_mapping() -> None:
         build_pipelines(Document.parse("[a]", "f.yaml"))
 
 
+def test_what_is_broken_in_the_text_is_told_once() -> None:
+    """An alias where a policy, a list or the whole section should stand, beside other problems."""
+    for text in ("p: *x", "p: [*x]", "*x", "p: [retry: *x]", "p: [timeout: *x]"):
+        collected = Problems()
+        root = Document.parse(text, "f.yaml", problems=collected)
+        with pytest.raises(InvalidConfig) as caught:
+            build_pipelines(root)
+        assert [problem.rule for problem in caught.value.problems] == ["alias"]
+        assert caught.value.problems == collected.found
+
+
 def test_a_secret_does_not_show_in_a_policys_own_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a policy says of a value that came from the environment names the variable."""
     monkeypatch.setenv("BYBIT_X", "canary-value")
@@ -152,12 +163,13 @@ def test_a_secret_does_not_show_in_a_policys_own_complaint(monkeypatch: pytest.M
 @virtual
 async def test_pipelines_of_one_file_share_their_pools() -> None:
     """One resource serves them all, and closing either closes it."""
-    opened: list[str] = []
+    sessions = iter(("first", "second"))
     node = Document.parse("a: [pool: rest]\nb: [pool: rest]\n")
-    pipelines = build_pipelines(node, resources={"rest": lambda: opened.append("one") or "lent"})
-    assert await pipelines["a"].run(Script(lambda lent: lent)) == "lent"
-    assert await pipelines["b"].run(Script(lambda lent: lent)) == "lent"
-    assert opened == ["one"]
+    pipelines = build_pipelines(node, resources={"rest": lambda: next(sessions)})
+    assert await pipelines["a"].run(Script(lambda lent: lent)) == "first"
+    assert await pipelines["b"].run(Script(lambda lent: lent)) == "first"
+    await pipelines["a"].aclose()
+    assert await pipelines["b"].run(Script(lambda lent: lent)) == "second"
 
 
 @virtual

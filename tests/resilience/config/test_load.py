@@ -224,6 +224,32 @@ def test_sections_of_others_are_checked_by_them(tmp_path: Path) -> None:
     assert seen == [["version", "exchanges", "pipelines"]]
 
 
+def test_installed_packages_announce_their_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an entry point of the group resilience.sections, loaded only where the section stands in the file."""
+    (tmp_path / "acme_sections.py").write_text(
+        "def check(root):\n    raise root.get('exchanges').error('acme was here', 'acme')\n"
+    )
+    info = tmp_path / "acme-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[resilience.sections]\nexchanges = acme_sections:check\ndashboard = acme_sections:missing\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = check_file(write(tmp_path, "version: 1\npipelines: {}\nexchanges: {}\n"))
+    assert "acme was here" in [problem.text for problem in found]
+    with pytest.raises(ConfigError, match="checks dashboard cannot be loaded: module 'acme_sections' has no"):
+        check_file(write(tmp_path, "version: 1\npipelines: {}\ndashboard: {}\n"))
+    assert check_file(write(tmp_path, "version: 1\npipelines: {}\n")) == []
+
+
+def test_a_file_of_exchanges_needs_no_pipelines_of_its_own_to_be_checked(tmp_path: Path) -> None:
+    """Whether it does is the business of who owns that section."""
+    assert check_file(write(tmp_path, "version: 1\nexchanges: {}\n"), sections={}) == []
+    (problem,) = check_file(write(tmp_path, "version: 1\n"))
+    assert problem.text == "the key pipelines is missing"
+
+
 def test_checking_gives_up_like_loading_but_returns_its_list(tmp_path: Path) -> None:
     """A file full of problems, and one that is no YAML."""
     found = check_file(write(tmp_path, "a: 1\n" * 2_000))

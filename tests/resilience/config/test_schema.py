@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import re
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from resilience.config.load import read_settings, read_version
 from resilience.config.problems import Problems
 from resilience.config.registry import POLICIES
 from resilience.config.schema import schema
+from resilience.config.shapes import shape_of
 
 SCHEMA = schema()
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -96,8 +100,10 @@ def policy(text: str) -> str:
         "rate_limit: {rate: 10/s, key: null}", "breaker: {failure_rate: 50%, key: host}",
         "breaker: {failure_rate: 0.5}",
         "breaker: {failure_rate: 100%}", "hedge: 1s", "fallback: {value: {a: [1, null]}}", "fallback: {value: text}",
-        "retry: {'on': A, wait: 1s, jitter: none}", "retry: {'on': [A, B], wait: {expo: {factor: 250ms}}, result: null}",
-        "retry: {wait: {expo: {base: 2, factor: 1, max_value: 8s}}}", "retry: {wait: {constant: {interval: [1s, 0]}}}",
+        "retry: {'on': A, wait: 1s, jitter: none}",
+        "retry: {'on': [A, B], wait: {expo: {factor: 250ms}}, result: null}",
+        "retry: {wait: {expo: {base: 2, factor: 1, max_value: 8s}}}",
+        "retry: {wait: {constant: {interval: [1s, 0]}}}",
     ],
 )  # fmt: skip
 def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
@@ -143,6 +149,26 @@ def test_both_agree_about_a_whole_file(text: str, good: bool) -> None:
     """Version, pipelines and telemetry."""
     assert loads(text) is good
     assert accepts(SCHEMA, yaml.safe_load(text)) is good
+
+
+def test_types_that_make_themselves_of_a_text_are_in_it_too() -> None:
+    """An enumeration by its values, a decimal number by msgspec's own rule, a hidden text as text."""
+
+    class Side(enum.Enum):
+        BUY = "buy"
+        SELL = "sell"
+
+    class Hidden:
+        @classmethod
+        def from_config(cls, text: str) -> Hidden:
+            return cls()
+
+    defs: dict[str, Any] = {}
+    assert shape_of(Side).schema(defs) == {"$ref": "#/$defs/Side"}
+    assert defs["Side"]["enum"] == ["buy", "sell"]
+    assert shape_of(Decimal).schema(defs) == {"type": "string", "format": "decimal"}
+    assert shape_of(Hidden).schema(defs) == {"type": "string"}
+    assert shape_of(Callable[[], int]).schema(defs) == {"not": {}}
 
 
 def test_it_says_what_an_editor_shows() -> None:
