@@ -39,8 +39,8 @@ class Limiter:
     """
 
     __slots__ = (
-        "_at", "_entry", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
-        "count", "last", "paused_until", "tolerance", "window",
+        "_at", "_back", "_entry", "_front", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
+        "count", "paused_until", "tolerance", "window",
     )  # fmt: skip
 
     def __init__(self, count: float, window: float) -> None:
@@ -58,17 +58,17 @@ class Limiter:
     def forget(self) -> None:
         """Begin anew, as if nothing had been sent."""
         self._log: list[Entry] = []  # ordered by when tokens are back
+        self._back = math.inf  # when the first of them are
         self._room = self._full
-        self._entry: Entry = [0.0, 0.0]  # the one that takes sends until `_seal`
+        self._entry: Entry = [-math.inf, 0.0]  # the one that takes sends until `_seal`
         self._seal = -math.inf
         self._at = -math.inf  # no send before this, by pace and pauses
-        self.last = -math.inf
+        self._front = -math.inf  # no plan overtakes this
         self.paused_until = -math.inf
 
     def take(self, cost: float, now: float) -> bool:
         """Send `cost` tokens now, if there is room; otherwise nothing happens."""
-        log = self._log
-        if log and log[0][0] <= now:
+        if now >= self._back:
             self._return(now)
         at = self._at
         if now < at or not 0.0 <= cost <= self._room:
@@ -76,7 +76,6 @@ class Limiter:
         floor = now - self._slack
         self._at = (at if at > floor else floor) + cost * self._spacing
         self._room -= cost
-        self.last = now
         if now < self._seal:
             self._entry[1] += cost
         else:
@@ -85,7 +84,7 @@ class Limiter:
 
     def earliest(self, cost: float, now: float) -> float:
         """When `cost` tokens (at most `count`) may be sent, not before `now` nor before what was committed last."""
-        at = max(now, self._at, self.last)
+        at = max(now, self._at, self._front)
         room = self._room
         for back, tokens in self._log:
             if back > at and cost <= room:
@@ -96,11 +95,11 @@ class Limiter:
 
     def commit(self, cost: float, at: float) -> Entry:
         """Note `cost` tokens as sent at a time that `take` or `earliest` found free. Returns what `undo` wants."""
-        if self._log and self._log[0][0] <= at:
+        if at >= self._back:
             self._return(at)
         self._at = max(self._at, at - self._slack) + cost * self._spacing
         self._room -= cost
-        self.last = at
+        self._front = at
         if at < self._seal:
             self._entry[1] += cost
         else:
@@ -110,15 +109,15 @@ class Limiter:
     def undo(self, entry: Entry, cost: float) -> None:
         """Give back what was committed and then not sent."""
         self._at = max(self._at - cost * self._spacing, self.paused_until)
-        if self._log and self._log[0][0] <= entry[0]:  # else it is back already
+        if self._back <= entry[0]:  # else it is back already
             entry[1] -= cost
             self._room += cost
 
     def fork(self) -> Limiter:
         """A copy to plan on. From here on neither writes on entries that both hold."""
         other = Limiter(self.count, self.window)
-        other._log = self._log.copy()
-        other._room, other._at, other.last = self._room, self._at, self.last
+        other._log, other._back, other._room = self._log.copy(), self._back, self._room
+        other._at, other._front = self._at, self._front
         self._seal = -math.inf
         return other
 
@@ -139,8 +138,14 @@ class Limiter:
         if excess < 1e-6 or not held > 0.0:
             return False
         insort(self._log, [now + held, excess])
+        self._back = self._log[0][0]
         self._room -= excess
         return True
+
+    @property
+    def last(self) -> float:
+        """About when something was sent last, never too late; minus infinity for never."""
+        return self._entry[0] - self._span - self._grain
 
     def used(self, now: float) -> float:
         """Tokens that are spent as of `now`."""
@@ -154,10 +159,15 @@ class Limiter:
         """Begin an entry, which takes what is sent until it is sealed and counts all of it as sent that late."""
         self._seal = (at // self._grain + 1) * self._grain
         self._entry = entry = [self._seal + self._span, cost]
-        if self._log and self._log[-1][0] > entry[0]:  # a report of the server holds tokens for longer
-            insort(self._log, entry)
-        else:
-            self._log.append(entry)
+        log = self._log
+        if not log:
+            self._back = entry[0]
+            log.append(entry)
+        elif log[-1][0] <= entry[0]:
+            log.append(entry)
+        else:  # a report of the server holds tokens for longer
+            insort(log, entry)
+            self._back = log[0][0]
 
     def _return(self, now: float) -> None:
         """Take the tokens back that are due."""
@@ -169,5 +179,7 @@ class Limiter:
             self._room += entry[1]
             due += 1
         del log[:due]
-        if not log:
-            self._room = self._full  # no drift of sums
+        if log:
+            self._back = log[0][0]
+        else:
+            self._back, self._room = math.inf, self._full  # no drift of sums

@@ -31,8 +31,8 @@ def live_table(tally: Tally, server: Mapping[str, Any], done: float) -> Group:
             f"{tally.succeeded[op] / tally.calls[op]:.1%}",
             str(tally.retried[op]),
             str(tally.attempts[op]),
-            f"{quantile(latencies, 0.5) * 1000:.1f} ms",
-            f"{quantile(latencies, 0.99) * 1000:.0f} ms",
+            _time(quantile(latencies, 0.5)),
+            _time(quantile(latencies, 0.99)),
         )
     faults = sum(server.get("faults", {}).values())
     said = f"{server['requests']} requests on {server['connections']} connections, {faults} faults injected"
@@ -54,7 +54,7 @@ def summary(tally: Tally, outcomes: Counter[str], naive: Counter[str], server: M
     bad = ", ".join(f"{who} {count['bad payload']}" for who, count in (("pipeline", outcomes), ("without", naive)))
     lines = [
         f"calls {calls}, attempts {attempts} ({attempts / max(1, calls):.2f} per call), "
-        f"p50 {quantile(latencies, 0.5) * 1000:.1f} ms, p99 {quantile(latencies, 0.99) * 1000:.0f} ms with all retries",
+        f"p50 {_time(quantile(latencies, 0.5))}, p99 {_time(quantile(latencies, 0.99))} with all retries",
         f"connections opened {server['connections']} for {server['requests']} requests "
         f"(session re-made {server['pool']['renewed']} times)",
         f"bad payloads (HTML, invalid JSON, cut bodies) that reached the caller: {bad}",
@@ -66,3 +66,7 @@ def summary(tally: Tally, outcomes: Counter[str], naive: Counter[str], server: M
 
 def _share(outcomes: Counter[str], name: str) -> str:
     return f"{outcomes[name]} ({outcomes[name] / max(1, outcomes.total()):.1%})"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"

@@ -27,7 +27,9 @@ class NaiveClient:
                 body = await response.json()
         except TimeoutError:
             return "timeout"
-        except (aiohttp.ContentTypeError, aiohttp.ClientPayloadError, json.JSONDecodeError, UnicodeDecodeError):
+        except aiohttp.ClientPayloadError as exc:
+            return "reset" if "ConnectionResetError" in str(exc) else "bad payload"  # it is only told in words
+        except (aiohttp.ContentTypeError, json.JSONDecodeError, UnicodeDecodeError):
             return "bad payload"
         except (aiohttp.ClientError, OSError):
             return "reset"

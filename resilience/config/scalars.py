@@ -1,8 +1,8 @@
 """What one scalar may be: a shape per kind of value, which reads it strictly and can say in words what it takes.
 
-A shape is asked for by a field's annotation, never guessed from the text. Where YAML 1.1 and 1.2 would disagree about a
-plain word (`010`, `1e3`, `no`), a number's or a flag's shape refuses it, and a text's shape takes it only if no YAML
-reads it as anything but text.
+A shape is asked for by a field's annotation, never guessed from the text. Where YAML 1.1 and 1.2 disagree about a plain
+word, nothing is reinterpreted: a number's and a flag's shape refuse `010`, `1e3` and `no`; a text's shape takes `no` as
+the word that it is, and refuses what YAML 1.2 reads as a number, a flag or null.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Shape(Protocol):
 
     def takes(self, node: Node) -> bool:
         """Whether the node looks meant for this shape, if there are others."""
+
     def read(self, node: Node, problems: Problems) -> Any:
         """The value, or `BROKEN` after the problem was added."""
 

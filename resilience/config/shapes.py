@@ -27,15 +27,29 @@ from .shape import Shape
 __all__ = ["fields_of", "shape_of"]
 
 _SCALARS: dict[Any, Shape] = {
-    bool: Flag(), int: Whole(), float: Number(), str: Text(), type(None): Null(), Any: Plain(), object: Plain(),
+    bool: Flag(),
+    int: Whole(),
+    float: Number(),
+    str: Text(),
+    type(None): Null(),
+    Any: Plain(),
+    object: Plain(),
 }
 _QUANTITIES: dict[str, Shape] = {"seconds": Duration(), "share": Percent()}
 _TIME = Duration()
-_WAIT = OneOf((_TIME, Keys({
-    "expo": Keys({"base": Number(), "factor": OneOf((Number(), _TIME)), "max_value": _TIME}),
-    "fibo": Keys({"max_value": _TIME}),
-    "constant": Keys({"interval": OneOf((_TIME, ListOf(_TIME)))}),
-}, one=True)))
+_WAIT = OneOf(
+    (
+        _TIME,
+        Keys(
+            {
+                "expo": Keys({"base": Number(), "factor": OneOf((Number(), _TIME)), "max_value": _TIME}),
+                "fibo": Keys({"max_value": _TIME}),
+                "constant": Keys({"interval": OneOf((_TIME, ListOf(_TIME)))}),
+            },
+            one=True,
+        ),
+    )
+)
 """`resilience.schedule.Wait` takes any mapping, so its keys stand here. `factor` is a multiplier, and may be a time."""
 
 

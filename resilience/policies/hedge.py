@@ -41,7 +41,9 @@ class Hedge(Policy):
         check("Hedge", "extra", self.extra, least=1, whole=True)
 
     def unsafe(self) -> str | None:
-        return "Hedge() may send a call twice: guard the function with an Op(..., idempotent=True) to say that it may be"
+        return (
+            "Hedge() may send a call twice: guard the function with an Op(..., idempotent=True) to say that it may be"
+        )
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         async def run(call: Call) -> Any:
@@ -91,7 +93,7 @@ class _Race:
         self._branches[task] = branch
 
     def _goes_on(self, branch: Call, error: Exception) -> bool:
-        """Whether another branch may still answer. Raises the UNKNOWN error if this was the last one and not so itself."""
+        """Whether another branch may still answer. If this was the last one, raises an earlier UNKNOWN error."""
         verdict = self._kit.judge(error, branch)
         if verdict is not None and verdict.kind is Kind.REJECTED:
             return False

@@ -46,27 +46,27 @@ class Limits:
         self._text = text
         self._key = key
         self._rate = parse_rate(text)
-        self._lines: dict[Hashable, Line] = {}
+        self.lines: dict[Hashable, Line] = {}
         self._sweep_at = _MOST_LINES
         self._until = -math.inf  # a pause of all lines, those that are still to be made too
         self.paused: dict[tuple[str, str], Line] = {}  # by scope and name, narrower than a key of ours
 
     def line(self, key: Hashable) -> Line:
         """The line of a key; made on first use."""
-        line = self._lines.get(key)
+        line = self.lines.get(key)
         if line is None:
-            if len(self._lines) >= self._sweep_at:
+            if len(self.lines) >= self._sweep_at:
                 self._sweep()
-            line = self._lines[key] = Line(self._text, Limiter(*self._rate))
-            if self._until > _clock():
-                line.pause(self._until)
+            line = self.lines[key] = Line(self._text, Limiter(*self._rate))
+            line.limiter.pause(self._until)
         return line
 
     def _sweep(self) -> None:
         """Drop the keys of which nothing is left to remember: no promise is lost with them."""
         now = _clock()
-        self._lines = {key: line for key, line in self._lines.items() if line.waiters or not line.limiter.idle(now)}
-        self._sweep_at = max(_MOST_LINES, 2 * len(self._lines))
+        for key in [key for key, line in self.lines.items() if not line.waiters and line.limiter.idle(now)]:
+            del self.lines[key]
+        self._sweep_at = max(_MOST_LINES, 2 * len(self.lines))
 
     async def admit(self, call: Call, key: Hashable, max_wait: float | None, emit: Emit | None) -> None:
         """The long way in, for a call that may have to wait, `max_wait` seconds in all."""
@@ -88,7 +88,7 @@ class Limits:
             self.line(key).pause(until)
         elif reach > own:
             self._until = max(self._until, until)
-            for line in self._lines.values():
+            for line in self.lines.values():
                 line.pause(until)
         else:
             scope = "account" if reach else "op"
@@ -108,7 +108,7 @@ class Limits:
 
     def status(self) -> dict[str, Any]:
         """By key: rate, tokens used and their limit, how many calls wait, seconds for which the server paused us."""
-        lines = {str(key) or "default": line for key, line in self._lines.items()}
+        lines = {str(key) or "default": line for key, line in self.lines.items()}
         lines |= {f"{scope}:{name}": line for (scope, name), line in self.paused.items()}
         try:
             now = _clock()
@@ -154,7 +154,9 @@ class RateLimit(Policy):
         if count < 1:
             raise ConfigError(f"RateLimit: {self.rate} has no room for one whole call; write 1/2s for 0.5/s")
         if not callable(self.key) and self.key not in (*_SINGLE, *_KEYS):
-            raise ConfigError(f"RateLimit: key is {self.key!r}, must be ip, account, host, op, or a function of the call")
+            raise ConfigError(
+                f"RateLimit: key is {self.key!r}, must be ip, account, host, op, or a function of the call"
+            )
         if self.max_wait is not None:
             check("RateLimit", "max_wait", self.max_wait, least=0)
 
@@ -163,13 +165,13 @@ class RateLimit(Policy):
         text = self.rate.replace(" ", "")
         shared = f"{kit.scope}/{key}/{text}" if key in ("ip", "account") else ""
         limits = kit.keep("rate_limit", self, lambda: Limits(text, key), shared=shared)
-        paused, line_of = limits.paused, limits.line
+        paused, lines = limits.paused, limits.lines
         find = key if callable(key) else _KEYS.get(cast("str", key))
         single: Hashable = None if find is not None else _SINGLE[cast("str | None", key)]
 
         async def run(call: Call) -> Any:
             name = single if find is None else find(call)
-            line = line_of(name)
+            line = lines.get(name) or limits.line(name)
             if paused or line.waiters or not line.limiter.take(call.op.cost, get_running_loop().time()):
                 await limits.admit(call, name, max_wait, emit)
             try:

@@ -80,6 +80,7 @@ def test_a_write_in_the_same_place_is_unknown_and_not_repeated(run: Any, serve: 
 
 def test_a_closed_session_is_renewed_once_for_all_who_meet_it(run: Any, serve: Any, answer: Any) -> None:
     """Twenty calls find the session closed under them; one new one is opened, and every write succeeds on it."""
+
     async def main() -> None:
         async with serve(answer) as server:
             opened: list[Rest] = []

@@ -142,7 +142,7 @@ async def test_a_timeout_of_a_write_is_not_replaced() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Fallback(),
+        Fallback,
         lambda: Fallback(value=1, call=lambda error: 2),
         lambda: Fallback(call=3),  # type: ignore[arg-type]
         lambda: Fallback(value=1, on=3),  # type: ignore[arg-type]
