@@ -49,7 +49,7 @@ lint: $(STAMP) ## ruff, mypy --strict and the import contracts; all four run, th
 	$(BIN)/ruff check --quiet . || failed="$$failed ruff-check"; \
 	$(BIN)/ruff format --check . || failed="$$failed ruff-format"; \
 	$(BIN)/mypy || failed="$$failed mypy"; \
-	$(BIN)/lint-imports || failed="$$failed lint-imports"; \
+	$(BIN)/lint-imports --no-logo || failed="$$failed lint-imports"; \
 	if [ -n "$$failed" ]; then echo "make lint: failed:$$failed" >&2; exit 1; fi
 
 bench: $(STAMP) ## run every benchmark, one after another (ARGS are passed to each)

@@ -157,7 +157,8 @@ class Limiter:
 
     def _open(self, at: float, cost: float) -> None:
         """Begin an entry, which takes what is sent until it is sealed and counts all of it as sent that late."""
-        self._seal = (at // self._grain + 1) * self._grain
+        seal = (at // self._grain + 1) * self._grain
+        self._seal = seal if seal > at else seal + self._grain  # the product can be rounded down to `at` itself
         self._entry = entry = [self._seal + self._span, cost]
         log = self._log
         if not log:

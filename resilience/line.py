@@ -121,7 +121,7 @@ class Line:
             raise RuntimeError(f"{self.name}: callers in another event loop still wait; one limit serves one loop")
         self._loop, self._timer, self._plan = loop, None, None
         self.waiters.clear()
-        if now < self.limiter.last:
+        if now < self.limiter.last - self.limiter.window:  # well before: a rounding must not look like a new clock
             self.limiter.forget()
 
     def _replan(self, now: float) -> Limiter:
@@ -165,7 +165,7 @@ class Line:
             at = now if late else waiter.at
             if not waiter.turn.done():  # else it was cancelled in this very tick
                 if limiter.earliest(waiter.cost, at) > at:
-                    break
+                    return False  # the plan was wrong by a rounding: without a new one this would be asked for ever
                 waiter.entry = limiter.commit(waiter.cost, at)
                 waiter.turn.set_result(None)
             waiters.popleft()

@@ -229,5 +229,7 @@ class Rest:
                 await self._ledger.empty.wait()
         except TimeoutError:  # an aborted connection ends in two turns of the loop; nothing depends on it
             pass
-        for _ in range(3):  # one that was cut while TLS was being set up is not on the list: let it end
+        # One that was given up during its handshake is not on the list: it ends in the next turn. The other two let a
+        # server in the same loop (a simulator, a test's) see the end before the caller closes the loop.
+        for _ in range(3):
             await asyncio.sleep(0)

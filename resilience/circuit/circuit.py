@@ -119,15 +119,22 @@ class Circuit(CircuitBreaker):
             return 0
         return 1 if self._state.busy else 2
 
-    @property
-    def time_until_open(self) -> timedelta:
-        """Until a probe is admitted, as aiobreaker calls it; zero for a circuit that is not open."""
-        open_ = isinstance(self._state, Open)
-        return timedelta(seconds=max(0.0, self.store.until - self.now()) if open_ else 0.0)
+    # Three properties of aiobreaker's, for those who know it; there they compare two time zones, or fail.
 
     @property
-    def opens_at(self) -> datetime:
-        return datetime.now() + self.time_until_open  # noqa: DTZ005 (aiobreaker has no zones)
+    def timeout_duration(self) -> timedelta:  # type: ignore[override]  # the policy is frozen
+        return timedelta(seconds=self.rules.open_for)
+
+    @property
+    def time_until_open(self) -> timedelta:
+        """Until an open circuit admits a probe; zero for one that would now."""
+        return timedelta(seconds=max(0.0, self.store.until - self.now()) if isinstance(self._state, Open) else 0.0)
+
+    @property
+    def opens_at(self) -> datetime | None:
+        """When an open circuit admits a probe, in local wall time; None for one that would now."""
+        left = self.time_until_open
+        return datetime.now() + left if left else None  # noqa: DTZ005 (aiobreaker has no zones)
 
     def _not_here(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("a circuit is driven by its policy: guard the function with Breaker(...)")

@@ -36,15 +36,20 @@ class CircuitOpen(Refused, CircuitBreakerError):
     aiobreaker error, it has `message`, `reopen_time` (local wall time with no zone, as there) and `time_remaining`.
     """
 
+    __slots__ = ("_made", "key", "retry_after", "state")  # a third of the price of fields in an exception's dict
+
     policy = "breaker"
     reason = "circuit_open"
 
-    def __init__(self, key: str = "default", *, retry_after: float | None = None, state: str = "open") -> None:
+    def __init__(self, key: str = "default", retry_after: float | None = None, state: str = "open") -> None:
         # No super().__init__(): all fields are here, and the words are made when somebody reads them.
         self.key = key
         self.retry_after = retry_after
         self.state = state
         self._made = time.time()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.retry_after, self.state), self.__dict__
 
     @property
     def what(self) -> str:  # type: ignore[override]  # a field of other refusals; here a sentence made on demand
@@ -121,17 +126,17 @@ class State(CircuitBreakerBaseState):
         self.busy -= 1
 
     def _healthy(self) -> None:
-        raise NotImplementedError
+        """What an answer does to this state."""
 
     def _sick(self, error: Exception) -> None:
-        raise NotImplementedError
+        """What a failure does to this state."""
 
 
 class Closed(State, CircuitClosedState):
     label = "closed"
 
-    def ok(self) -> None:  # in one piece: every success passes here
-        self.busy -= 1
+    def ok(self) -> None:
+        self.busy -= 1  # all in one piece, because every success passes here
         circuit = self._circuit
         if circuit._state is not self:
             return
@@ -164,7 +169,7 @@ class Open(State, CircuitOpenState):
     def enter(self, call: Call) -> State:
         store, at = self._store, self._circuit.now()
         if store.since <= at < store.until:  # a clock before `since` is another loop's: then let a probe find out
-            raise CircuitOpen(self._circuit.key, retry_after=store.until - at)
+            raise CircuitOpen(self._circuit.key, store.until - at)
         self._circuit.half_open("the open time is over")
         return self._circuit._state.enter(call)
 
@@ -175,7 +180,7 @@ class HalfOpen(State, CircuitHalfOpenState):
 
     def enter(self, call: Call) -> State:
         if self.busy >= self._circuit.rules.probes:
-            raise CircuitOpen(self._circuit.key, state=self.label)
+            raise CircuitOpen(self._circuit.key, None, self.label)
         if call.attempt.kind == "original":
             call.attempt.kind = "probe"
         return super().enter(call)

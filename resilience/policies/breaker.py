@@ -75,9 +75,10 @@ class Breaker(Policy):
         circuits.link(kit.now, kit.emit)
         admit = _admission(circuits, self.key, observed=kit.emit is not None)
         settle = _settlement(kit, self.on)
+        only = circuits[_NO_KEY] if self.key is None and kit.emit is None else None  # spares the common case two calls
 
         async def run(call: Call) -> Any:
-            permit = admit(call)
+            permit = only._state.enter(call) if only is not None else admit(call)
             try:
                 result = await next(call)
             except Exception as exc:
@@ -93,16 +94,8 @@ class Breaker(Policy):
 
 
 def _admission(circuits: Circuits, key: str | Callable[[Call], str] | None, observed: bool) -> Callable[[Call], State]:
-    """How a call gets its permit: the state that admits it. Raises `CircuitOpen`."""
-    only = circuits[_NO_KEY] if key is None else None
-
-    def find(call: Call) -> Circuit:
-        if only is not None:
-            return only
-        return circuits[str(key(call)) if callable(key) else call.keys.get(key, _NO_KEY)]
-
-    def admit_one(call: Call) -> State:
-        return only._state.enter(call)
+    """How a call gets its permit: from the state that admits it. Raises `CircuitOpen`."""
+    find = _finder(circuits, key)
 
     def admit(call: Call) -> State:
         return find(call)._state.enter(call)
@@ -115,9 +108,17 @@ def _admission(circuits: Circuits, key: str | Callable[[Call], str] | None, obse
             notes, decided = call.attempt.notes, circuit._state
             notes["breaker.state"], notes["breaker.generation"] = decided.label, decided.generation
 
-    if observed:
-        return admit_and_note
-    return admit if only is None else admit_one
+    return admit_and_note if observed else admit
+
+
+def _finder(circuits: Circuits, key: str | Callable[[Call], str] | None) -> Callable[[Call], Circuit]:
+    """Which circuit a call concerns."""
+    if key is None:
+        only = circuits[_NO_KEY]
+        return lambda call: only
+    if callable(key):
+        return lambda call: circuits[str(key(call))]
+    return lambda call: circuits[call.keys.get(key, _NO_KEY)]
 
 
 def _settlement(kit: Kit, on: On) -> Callable[[State, Call, Exception], None]:

@@ -1,7 +1,7 @@
 """RateLimit: never more than n calls in any window W, as the server sees it.
 
-Reserve, then wait: `resilience.limiter` does the arithmetic and gives a time, `resilience.line` does the waiting. A call
-for which there is room costs a few comparisons, and nothing is created for it.
+Reserve, then wait: `resilience.limiter` does the arithmetic and gives a time, `resilience.line` does the waiting. A
+call for which there is room costs a few comparisons, and nothing is created for it.
 
 The surprising part is that the limiter listens: a THROTTLED pauses it, for the calls that the verdict's scope concerns,
 and a server's report (`attempt.limits`) takes away what others have spent.
@@ -36,6 +36,7 @@ _KEYS: dict[str, Callable[[Call], Hashable]] = {
     "host": lambda call: call.keys.get("host", ""),
     "op": lambda call: call.op.name,
 }
+Judge = Callable[[Exception, Call], "Verdict | None"]
 _REACH = {"op": 0, "account": 1, "ip": 2}  # which scope concerns more calls than which
 
 
@@ -79,7 +80,13 @@ class Limits:
                 await line.enter(call, most, emit)
         await self.line(key).enter(call, most, emit)
 
-    def throttled(self, call: Call, key: Hashable, verdict: Verdict) -> None:
+    def failed(self, call: Call, key: Hashable, verdict: Verdict | None) -> None:
+        """Learn from an attempt that raised; `verdict` is None for a refusal of ours."""
+        if verdict is not None and verdict.kind is Kind.THROTTLED:
+            self._throttled(call, key, verdict)
+        self.reported(call, key)
+
+    def _throttled(self, call: Call, key: Hashable, verdict: Verdict) -> None:
         """Pause the calls that the verdict's scope concerns, as far as they pass here."""
         until = _clock() + (_PAUSE if verdict.retry_after is None else verdict.retry_after)
         reach = _REACH.get(verdict.scope, 0)
@@ -165,25 +172,57 @@ class RateLimit(Policy):
         text = self.rate.replace(" ", "")
         shared = f"{kit.scope}/{key}/{text}" if key in ("ip", "account") else ""
         limits = kit.keep("rate_limit", self, lambda: Limits(text, key), shared=shared)
-        paused, lines = limits.paused, limits.lines
         find = key if callable(key) else _KEYS.get(cast("str", key))
-        single: Hashable = None if find is not None else _SINGLE[cast("str | None", key)]
+        if find is not None:
+            return _by_key(next, limits, find, max_wait, emit, judge)
+        return _for_all(next, limits, _SINGLE[cast("str | None", key)], max_wait, emit, judge)
 
-        async def run(call: Call) -> Any:
-            name = single if find is None else find(call)
-            line = lines.get(name) or limits.line(name)
-            if paused or line.waiters or not line.limiter.take(call.op.cost, get_running_loop().time()):
-                await limits.admit(call, name, max_wait, emit)
-            try:
-                result = await next(call)
-            except Exception as exc:
-                verdict = judge(exc, call)
-                if verdict is not None and verdict.kind is Kind.THROTTLED:
-                    limits.throttled(call, name, verdict)
-                limits.reported(call, name)
-                raise
-            if call.attempt.limits is not None:
-                limits.reported(call, name)
-            return result
 
-        return run
+def _for_all(
+    next: Handler, limits: Limits, name: str, max_wait: float | None, emit: Emit | None, judge: Judge
+) -> Handler:
+    """The handler where one line serves every call."""
+    line = limits.line(name)
+    paused, waiters, take = limits.paused, line.waiters, line.limiter.take
+
+    async def run(call: Call) -> Any:
+        if paused or waiters or not take(call.op.cost, get_running_loop().time()):
+            await limits.admit(call, name, max_wait, emit)
+        try:
+            result = await next(call)
+        except Exception as exc:
+            limits.failed(call, name, judge(exc, call))
+            raise
+        if call.attempt.limits is not None:
+            limits.reported(call, name)
+        return result
+
+    return run
+
+
+def _by_key(
+    next: Handler,
+    limits: Limits,
+    find: Callable[[Call], Hashable],
+    max_wait: float | None,
+    emit: Emit | None,
+    judge: Judge,
+) -> Handler:
+    """The handler where each key has a line of its own."""
+    paused, lines = limits.paused, limits.lines
+
+    async def run(call: Call) -> Any:
+        name = find(call)
+        line = lines.get(name) or limits.line(name)
+        if paused or line.waiters or not line.limiter.take(call.op.cost, get_running_loop().time()):
+            await limits.admit(call, name, max_wait, emit)
+        try:
+            result = await next(call)
+        except Exception as exc:
+            limits.failed(call, name, judge(exc, call))
+            raise
+        if call.attempt.limits is not None:
+            limits.reported(call, name)
+        return result
+
+    return run

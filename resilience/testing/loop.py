@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
@@ -29,7 +30,9 @@ class _Jump(selectors.DefaultSelector):
         if not ready:
             if timeout is None:
                 raise RuntimeError("deadlock in virtual time: every task waits and no timer is armed")
-            self.at += max(0.0, timeout)
+            # At least one step: what is added may be smaller than the clock can show, and a timer that rings a step
+            # early (as any loop's may, within its resolution) would be armed again for ever.
+            self.at = max(self.at + timeout, math.nextafter(self.at, math.inf)) if timeout > 0 else self.at
         return ready
 
 

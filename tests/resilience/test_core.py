@@ -211,6 +211,24 @@ async def test_virtual_time_jumps_and_a_deadlock_is_told() -> None:
 
 
 @virtual
+async def test_virtual_time_always_advances() -> None:
+    """A timer armed again for a moment that rounding hides still comes to its end."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(1 / 3)
+    target, rang = loop.time() + 1e-17 + 0.1, asyncio.Event()
+
+    def ring() -> None:
+        if loop.time() < target:
+            loop.call_at(target, ring)
+        else:
+            rang.set()
+
+    loop.call_at(target, ring)
+    await rang.wait()
+    assert loop.time() >= target
+
+
+@virtual
 async def test_scripts_play_in_order_and_the_last_step_for_ever() -> None:
     """Values, errors, functions; with arguments recorded."""
     script = Script.of([1, ValueError("x"), lambda number: number + 1])

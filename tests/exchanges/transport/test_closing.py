@@ -128,6 +128,35 @@ def test_a_handshake_that_was_given_up_leaves_nothing_open(
     run(main())
 
 
+def test_a_server_that_ignores_the_farewell_does_not_hold_up_closing(
+    run: Any, serve: Any, certificates: Any, quiet: None
+) -> None:
+    """A given-up TLS connection says goodbye and waits half a minute for the reply; closing cuts it instead."""
+
+    async def main() -> None:
+        async def deaf(peer: Any) -> None:
+            await peer.request()
+            peer.writer.transport.pause_reading()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                peer.writer.transport.abort()
+
+        async with serve(deaf, certificates.context("localhost"), "localhost") as server:
+            rest = await Rest.open(RestSettings(ca_file=certificates.ca_file))
+            task = asyncio.create_task(rest.request(Attempt(), "GET", server.url))
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert rest.status()["open"] == 1
+            await rest.aclose()
+            assert rest.status()["open"] == 0
+
+    run(main())
+
+
 def test_cancelling_at_any_point_leaks_no_connection(run: Any, serve: Any, quiet: None) -> None:
     """A request cancelled after any number of turns of the loop gives its place in the pool back."""
 

@@ -226,6 +226,33 @@ def test_a_keep_alive_time_that_the_server_announces_is_obeyed(run: Any, serve: 
     run(main())
 
 
+def test_a_request_does_not_try_every_dead_connection_of_the_pool(run: Any, serve: Any) -> None:
+    """After three unusable ones it asks for a new connection: a server that closed three has closed them all."""
+
+    async def main() -> None:
+        together = asyncio.Barrier(6)
+
+        async def handler(peer: Any) -> None:
+            while await peer.request():
+                if peer.number <= 6:
+                    await together.wait()
+                await peer.reply(headers="Keep-Alive: timeout=0\r\n")
+
+        async with serve(handler) as server:
+            rest = await Rest.open()
+            await asyncio.gather(*(rest.request(Attempt(), "GET", server.url) for _ in range(6)))
+            assert rest.status()["idle"] == 6
+            attempt = Attempt()
+            await rest.request(attempt, "GET", server.url)
+            assert attempt.notes["connection.discarded"] == 3
+            assert attempt.notes["connection"] == "new"
+            assert rest.status()["connections_discarded"] == 3
+            assert server.accepted == 7
+            await rest.aclose()
+
+    run(main())
+
+
 def test_idle_connections_are_dropped_after_the_keepalive(run: Any, serve: Any, answer: Any) -> None:
     """An idle connection is closed by us, without anybody asking for another one."""
 

@@ -247,6 +247,30 @@ def test_an_unknown_name_was_not_sent(run: Any) -> None:
     assert str(error).startswith("exchange.invalid:443: the host name was not found")
 
 
+def test_after_a_failed_connection_the_name_is_looked_up_again(
+    run: Any, serve: Any, answer: Any, monkeypatch: Any
+) -> None:
+    """D3: an address that does not answer any more is not believed for the rest of the cache's time."""
+    addresses = ["127.0.0.2", "127.0.0.1"]
+
+    def getaddrinfo(_host: str, port: int, *_args: Any, **_options: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (addresses.pop(0), port))]
+
+    async def main() -> None:
+        async with serve(answer, None, "localhost") as server:
+            monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+            rest = await Rest.open()
+            with pytest.raises(TransportError) as caught:
+                await rest.request(Attempt(), "GET", server.url)
+            assert caught.value.reason == "connect_refused"
+            for _ in range(2):
+                assert (await rest.request(Attempt(), "GET", server.url)).body == b"{}"
+            assert not addresses
+            await rest.aclose()
+
+    run(main())
+
+
 def test_tls_works_and_its_phases_are_timed(run: Any, serve: Any, answer: Any, certificates: Any) -> None:
     """Over TLS the handshake has a phase of its own, beside connecting, first byte and body; a reused one has none."""
 
@@ -353,7 +377,7 @@ def test_a_redirect_is_an_answer_and_never_followed(run: Any, serve: Any, status
                 while await peer.request():
                     await peer.reply(b"", status=status, headers=f"Location: {other.url}/\r\nSet-Cookie: a=b\r\n")
 
-            async with serve(handler) as server:
+            async with serve(handler, None, "localhost") as server:  # a cookie jar takes nothing from an IP address
                 rest = await Rest.open()
                 for _ in range(2):
                     reply = await rest.request(Attempt(), "POST", server.url, body=b"order")
