@@ -144,8 +144,8 @@ class Limiter:
 
     @property
     def last(self) -> float:
-        """About when something was sent last, never too late; minus infinity for never."""
-        return self._entry[0] - self._span - self._grain
+        """Shortly before something was sent last: a rounding must not look like a clock that went back."""
+        return self._entry[0] - self._span - 2 * self._grain
 
     def used(self, now: float) -> float:
         """Tokens that are spent as of `now`."""

@@ -81,7 +81,7 @@ class Line:
     def changed(self) -> None:
         """Something came in between: plan anew, once for all that happens in this tick."""
         self._plan = None
-        if self.waiters and self._loop is not None:
+        if self.waiters and self._loop is not None and not self._loop.is_closed():
             self._arm(self._loop.call_soon(self._ring))
 
     def status(self, now: float) -> dict[str, Any]:
@@ -103,9 +103,13 @@ class Line:
             )
         if loop is not self._loop:
             self._adopt(loop, now)
+        if self.waiters and self._plan is None:
+            self._replan(now)
+        if not self.waiters:
+            if self.limiter.take(cost, now):
+                return None
+            self._plan = self.limiter.fork()  # an older one does not know what was taken since
         plan = self._plan or self._replan(now)
-        if not self.waiters and self.limiter.take(cost, now):
-            return None
         waiter = _Waiter(loop.create_future(), call, most, plan.earliest(cost, now))
         if waiter.at > most or waiter.at >= waiter.deadline:
             raise self._refusal(waiter, now)
@@ -119,9 +123,10 @@ class Line:
         """Serve the loop that runs now. What was sent in an earlier one counts, unless the clock began anew."""
         if self.waiters and self._loop is not None and self._loop.is_running():
             raise RuntimeError(f"{self.name}: callers in another event loop still wait; one limit serves one loop")
-        self._loop, self._timer, self._plan = loop, None, None
+        self._arm(None)
+        self._loop = loop
         self.waiters.clear()
-        if now < self.limiter.last - self.limiter.window:  # well before: a rounding must not look like a new clock
+        if now < self.limiter.last:
             self.limiter.forget()
 
     def _replan(self, now: float) -> Limiter:

@@ -76,7 +76,7 @@ class Expiry:
         return self._task.uncancel() <= self._cancelling
 
     def end(self) -> None:
-        """Stop counting. Takes back a cancellation that was requested but came to nothing."""
+        """Stop counting, once. Takes back a cancellation that was requested but came to nothing."""
         self._lane.live.pop(self, None)
         if self._handle is not None:
             self._handle.cancel()
@@ -84,6 +84,7 @@ class Expiry:
         if self._expired:
             self._expired = False
             self._task.uncancel()
+        del self._task  # else task, error, traceback, frame and this would be a cycle
 
 
 class Lane:

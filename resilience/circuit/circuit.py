@@ -121,8 +121,8 @@ class Circuit(CircuitBreaker):
 
     # Three properties of aiobreaker's, for those who know it; there they compare two time zones, or fail.
 
-    @property
-    def timeout_duration(self) -> timedelta:  # type: ignore[override]  # the policy is frozen
+    @property  # type: ignore[misc]  # not to be set, because the policy is frozen
+    def timeout_duration(self) -> timedelta:
         return timedelta(seconds=self.rules.open_for)
 
     @property

@@ -6,7 +6,7 @@ caller directly, so a newcomer never overtakes.
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Future, TimerHandle, get_running_loop
+from asyncio import Future, TimerHandle, get_running_loop
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,18 +51,20 @@ class Gate:
         self.waiting.append(waiter)
         try:
             await waiter
-        except CancelledError:
+        except BaseException:  # a cancellation, or the coroutine is closed
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.leave()  # the place was handed over in the very tick of the cancellation
             raise
         finally:
             waited = loop.time() - begun
             call.attempt.waited += waited
-            call.attempt.notes["wait.queue"] = waited
+            notes = call.attempt.notes
+            notes["wait.queue"] = notes.get("wait.queue", 0.0) + waited
             if timer is not None:
                 timer.cancel()
             if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
                 self._forget(waiter)
+            del waiter, timer  # both hold the error, whose traceback refers to this frame
 
     def _alarm(
         self, waiter: Future[None], begun: float, deadline: float | None, max_wait: float | None
@@ -70,7 +72,7 @@ class Gate:
         at = None if max_wait is None else begun + max_wait
         error: Exception = BulkheadFull(f"{self.limit} calls are running and none ended within {max_wait} s")
         if deadline is not None and (at is None or deadline < at):
-            at, error = deadline, TimedOut(deadline - begun, limit="deadline")
+            at, error = deadline, TimedOut(max(0.0, deadline - begun), limit="deadline")
         if at is None:
             return None
         return get_running_loop().call_at(at, self._give_up, waiter, error)

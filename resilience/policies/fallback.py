@@ -1,8 +1,8 @@
-"""Fallback: what the caller gets when everything beneath has failed.
+"""Fallback: what to answer when there is no answer: a value, or what a function makes of the error.
 
-The surprising part is what it does *not* replace: an answer (REJECTED), a cancellation, and an UNKNOWN of an operation
-that may not happen twice. A placid value in place of "the order may stand in the book" would hide the one thing that
-the caller has to look into.
+It stands outermost. The surprising part is what it does *not* replace: a REJECTED call (the refusal is the answer), a
+cancellation, and an UNKNOWN outcome of something that may not happen twice: an order that may stand in the book must
+not look like a harmless default.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..call import Call, Handler
 from ..errors import ConfigError
 from ..kit import Kit
-from ..matching import Matches, On, matcher
+from ..matching import On, matcher
 from ..policy import Policy
 from ..verdict import Kind
 
@@ -23,27 +23,20 @@ __all__ = ["Fallback"]
 
 
 class _NotGiven:
-    """Stands for a value that was left out, since None is a value."""
-
     def __repr__(self) -> str:
         return "<not given>"
 
 
-_NOT_GIVEN: Any = _NotGiven()
+_NOT_GIVEN: Final[Any] = _NotGiven()
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback(Policy):
-    """Return `value`, or what `call` returns for the error, instead of raising it.
+    """Answer with `value`, or with ``call(error)`` (a function or a coroutine function), instead of raising.
 
-    Exactly one of the two. `value` is the same object every time: give `call` where the caller may change it. `call` is
-    a function of the exception, plain or async; what it raises itself reaches the caller, with the first error as its
-    context.
-
-    With no `on`, the verdict decides: THROTTLED, FAILED and refusals of ours are replaced, UNKNOWN only where the
-    operation is idempotent, REJECTED never. Around a plain function that means: with no Op, a timeout or a broken
-    connection is raised, because the function may have done its work; name it in `on` (exception types, names of types,
-    or a predicate) to replace it all the same. `on` decides alone.
+    With no `on`: for THROTTLED, FAILED and our own refusals, and for UNKNOWN where the operation is idempotent. `on`
+    (exception types, names of types, or a predicate) decides alone. Exactly one of `value` and `call` must be given;
+    an error of `call` itself is raised as it is.
     """
 
     value: Any = _NOT_GIVEN
@@ -52,43 +45,33 @@ class Fallback(Policy):
 
     def __post_init__(self) -> None:
         if (self.value is _NOT_GIVEN) == (self.call is None):
-            found = "neither" if self.call is None else "both"
-            raise ConfigError(f"Fallback: {found} of value and call are given, must be exactly one")
+            raise ConfigError("Fallback: give either value or call, so that there is one answer")
         if self.call is not None and not callable(self.call):
-            raise ConfigError(f"Fallback: call is {self.call!r}, must be a function of the exception")
+            raise ConfigError(f"Fallback: call is {self.call!r}, must be a function of the error")
         matcher("Fallback", self.on)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
-        value, substitute = self.value, self.call
-        wanted = _by_verdict(kit) if self.on is None else _by_match(matcher("Fallback", self.on))
+        value, make = self.value, self.call
+        matches = matcher("Fallback", self.on)
+
+        def replaced(call: Call, error: Exception) -> bool:
+            if matches is not None:
+                return matches(error)
+            verdict = kit.judge(error, call)
+            if verdict is None or verdict.kind in (Kind.THROTTLED, Kind.FAILED):
+                return True
+            return verdict.kind is Kind.UNKNOWN and call.op.idempotent
 
         async def run(call: Call) -> Any:
             try:
                 return await next(call)
-            except Exception as exc:
-                if not wanted(exc, call):
+            except Exception as error:
+                if not replaced(call, error):
                     raise
-                call.attempts[-1].notes["fallback"] = "value" if substitute is None else "call"
-                if substitute is None:
+                call.attempts[-1].notes["fallback"] = type(error).__name__
+                if make is None:
                     return value
-                result = substitute(exc)  # inside the handler, so that an error of its own shows what came before
-                return await result if inspect.isawaitable(result) else result
+                answer = make(error)
+            return await answer if inspect.isawaitable(answer) else answer
 
         return run
-
-
-def _by_verdict(kit: Kit) -> Callable[[Exception, Call], bool]:
-    """The fallback column of the verdict table."""
-
-    def wanted(exc: Exception, call: Call) -> bool:
-        verdict = kit.judge(exc, call)
-        if verdict is None:  # refused by us: nothing has happened
-            return True
-        return verdict.kind in (Kind.THROTTLED, Kind.FAILED) or (verdict.kind is Kind.UNKNOWN and call.op.idempotent)
-
-    return wanted
-
-
-def _by_match(matches: Matches | None) -> Callable[[Exception, Call], bool]:
-    assert matches is not None  # noqa: S101 (for the type checker: there is an `on`)
-    return lambda exc, call: matches(exc)

@@ -57,8 +57,9 @@ class Lender:
 
     async def borrow(self, call: Call) -> _Slot:
         """A slot with one more holder. Opens the resource if there is none; `PoolExhausted` if that takes long."""
-        while (slot := self._slot) is None or slot.loop is not asyncio.get_running_loop():
-            await self._wait(call)
+        slot = self._slot
+        if slot is None or slot.loop is not asyncio.get_running_loop():
+            slot = await self._wait(call)
         slot.holders += 1
         self.active += 1
         self.requests += 1
@@ -81,34 +82,44 @@ class Lender:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    async def _wait(self, call: Call) -> None:
-        """Wait for the one task that opens; whoever is cancelled meanwhile takes nobody else's resource away."""
+    async def _wait(self, call: Call) -> _Slot:
+        """Wait for the resource. It may be broken again before we come to it: then the same wait goes on."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        if self._opening is None or self._opening.get_loop() is not loop:
-            self._opening = loop.create_task(self._open(), context=contextvars.Context())
-            self._opening.add_done_callback(_seen)
-        limit, error = self._limit(call, begun)
+        most, remaining = self._pool.max_wait, None if call.deadline is None else max(0.0, call.deadline - begun)
+        late = remaining is not None and (most is None or remaining < most)  # the deadline comes first
+        limit = remaining if late else most
         if self._kit.emit is not None:
             self._kit.emit(Waiting(call, "pool", limit, begun))
         self.waiting += 1
         try:
-            done, _ = await asyncio.wait((self._opening,), timeout=limit)
+            while (slot := self._slot) is None or slot.loop is not loop:
+                left = None if limit is None else max(0.0, begun + limit - loop.time())
+                if not await self._opened(loop, left):
+                    if late:
+                        raise TimedOut(limit, limit="deadline")
+                    raise PoolExhausted(f"{self._pool.name!r} was not open within {limit} s")
+            return slot
         finally:
             self.waiting -= 1
             waited = loop.time() - begun
             call.attempt.waited += waited
-            call.attempt.notes["wait.pool"] = waited
-        if not done:
-            raise error
-        done.pop().result()
+            notes = call.attempt.notes
+            notes["wait.pool"] = notes.get("wait.pool", 0.0) + waited
 
-    def _limit(self, call: Call, begun: float) -> tuple[float | None, Exception]:
-        most = self._pool.max_wait
-        remaining = None if call.deadline is None else max(0.0, call.deadline - begun)
-        if remaining is not None and (most is None or remaining < most):
-            return remaining, TimedOut(remaining, limit="deadline")
-        return most, PoolExhausted(f"{self._pool.name!r} was not open within {most} s")
+    async def _opened(self, loop: asyncio.AbstractEventLoop, left: float | None) -> bool:
+        """Wait for the one task that opens; whoever is cancelled meanwhile takes nobody else's resource away."""
+        if self._opening is None or self._opening.get_loop() is not loop:
+            self._opening = loop.create_task(self._open(), context=contextvars.Context())
+            self._opening.add_done_callback(_seen)
+        done, _ = await asyncio.wait((self._opening,), timeout=left)
+        if not done:
+            return False
+        opening = done.pop()
+        if opening.cancelled():  # not we: a cancellation that nobody asked for must not reach the caller
+            raise PoolExhausted(f"the opening of {self._pool.name!r} was cancelled")
+        opening.result()
+        return True
 
     async def _open(self) -> None:
         try:

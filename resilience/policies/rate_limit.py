@@ -36,7 +36,7 @@ _KEYS: dict[str, Callable[[Call], Hashable]] = {
     "host": lambda call: call.keys.get("host", ""),
     "op": lambda call: call.op.name,
 }
-Judge = Callable[[Exception, Call], "Verdict | None"]
+_Judge = Callable[[Exception, Call], "Verdict | None"]
 _REACH = {"op": 0, "account": 1, "ip": 2}  # which scope concerns more calls than which
 
 
@@ -75,7 +75,7 @@ class Limits:
         most = math.inf if max_wait is None else now + max_wait
         for (scope, name), line in list(self.paused.items()):
             if not line.waiters and line.limiter.paused_until <= now:
-                del self.paused[scope, name]
+                self.paused.pop((scope, name), None)  # another call may have been here while this one waited
             elif name == _name(call, scope):
                 await line.enter(call, most, emit)
         await self.line(key).enter(call, most, emit)
@@ -179,7 +179,7 @@ class RateLimit(Policy):
 
 
 def _for_all(
-    next: Handler, limits: Limits, name: str, max_wait: float | None, emit: Emit | None, judge: Judge
+    next: Handler, limits: Limits, name: str, max_wait: float | None, emit: Emit | None, judge: _Judge
 ) -> Handler:
     """The handler where one line serves every call."""
     line = limits.line(name)
@@ -206,7 +206,7 @@ def _by_key(
     find: Callable[[Call], Hashable],
     max_wait: float | None,
     emit: Emit | None,
-    judge: Judge,
+    judge: _Judge,
 ) -> Handler:
     """The handler where each key has a line of its own."""
     paused, lines = limits.paused, limits.lines

@@ -77,28 +77,30 @@ class Retry(Policy):
 
         async def run(call: Call) -> Any:
             story: _Story | None = None
+            error: Exception | None = None
             value = None
-            while True:
-                error: Exception | None = None
-                try:
-                    value = await next(call)
-                    if unwanted is None or not unwanted(value):
-                        return value
-                except Exception as exc:
-                    error = exc
-                if story is None:
-                    story = _Story(self, kit, matches)
-                pause = story.pause(call, error, value)
-                if pause is None:
-                    if error is None:
-                        return value
+            try:
+                while True:
                     try:
+                        value = await next(call)
+                    except Exception as exc:
+                        error = exc
+                    else:
+                        if unwanted is None or not unwanted(value):
+                            return value
+                        error = None
+                    if story is None:
+                        story = _Story(self, kit, matches)
+                    pause = story.pause(call, error, value)
+                    if pause is None:
+                        if error is None:
+                            return value
                         raise story.outcome(error)
-                    finally:
-                        del error, story  # the error's traceback refers to this frame
-                if pause > 0:
-                    await asyncio.sleep(pause)
-                call = story.next_attempt(call)
+                    if pause > 0:
+                        await asyncio.sleep(pause)
+                    call = story.next_attempt(call)
+            finally:
+                error = story = None  # their tracebacks refer to this frame
 
         return run
 

@@ -52,8 +52,14 @@ class Timeout(Policy):
             except CancelledError:
                 if not expiry.ours():
                     raise
-                raise TimedOut(expiry.granted, limit=expiry.limit, sent=call.attempt.sent) from None
+                raise TimedOut(expiry.granted, limit=expiry.limit, sent=_sent(call)) from None
             finally:
                 expiry.end()
 
         return run
+
+
+def _sent(call: Call) -> bool:
+    """Did this attempt send anything, or one that a retry or a hedge beneath has made since?"""
+    first = call.attempt.number
+    return any(attempt.sent for attempt in call.attempts if attempt.number >= first)
