@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn
@@ -38,16 +40,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(argv)
         run: Callable[[argparse.Namespace], Coroutine[Any, Any, int]] = options.run
-        return asyncio.run(run(options))
+        code = asyncio.run(run(options))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where its failure has an exit code and a line, and not when the process ends
+        return code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output went away
-        sys.stderr.close()
+        _forget_output()
         return 1
     except Exception as exc:
         code, line = _failure(exc)
-        print(f"exchanges: {line}", file=sys.stderr)
+        if isinstance(exc, OSError):
+            _forget_output()
+        if sys.stderr is not None:  # with it closed, print would write on stdout
+            print(f"exchanges: {line}", file=sys.stderr)
         return code
+
+
+def _forget_output() -> None:
+    """Send what stdout still holds nowhere: Python would try again at exit, complain, and change the exit code."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _failure(exc: Exception) -> tuple[int, str]:
@@ -105,9 +124,11 @@ async def _fetch(options: argparse.Namespace) -> int:
     from .render import print_json, print_table
     from .usage import one_of
 
+    if sys.stdout is None:
+        raise _Usage("stdout is closed: there is nowhere to print the answer to")
     operation = one_of("operation", options.operation, OPERATIONS)
     arguments = _arguments(operation, options)
-    manager = ExchangeManager.load(options.config, base_url=options.base_url)
+    manager = ExchangeManager.load(options.config, exchange=options.exchange, base_url=options.base_url)
     async with manager:
         fetch = getattr(manager, _method(operation, options.history))
         answer = await fetch(options.exchange, *([options.symbol] if options.symbol else []), **arguments)
@@ -127,7 +148,7 @@ def _arguments(operation: str, options: argparse.Namespace) -> dict[str, Any]:
     if operation == "markets" and options.symbol:
         raise _Usage("markets takes no symbol: it lists them all")
     for option, owner in _OF_ONE_OPERATION.items():
-        if getattr(options, option) and operation != owner:
+        if getattr(options, option) not in (None, False) and operation != owner:
             raise _Usage(f"--{option} belongs to {owner}, not to {operation}")
     if options.limit is not None:
         if operation in _NO_LIMIT or (operation == "funding_rate" and not options.history):

@@ -78,7 +78,8 @@ KINDS: Mapping[str, type[RestSettings]] = {"aiohttp": AiohttpSettings}
 class Config:
     """A whole and sound file. `pipelines` is the file's own node, which each exchange builds its pipelines from.
 
-    `starts` are the functions that start what observes (``telemetry:``) and return the observer, or None.
+    `starts` are the functions that start what observes (``telemetry:``) and return the observer, or None. `places` says
+    where in the file each exchange stands.
     """
 
     file: str
@@ -86,6 +87,7 @@ class Config:
     pipelines: Node
     exchanges: Mapping[str, Any]
     starts: Sequence[Callable[[], Emit | None]]
+    places: Mapping[str, Node] = field(default_factory=dict)
 
 
 _SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry")
@@ -120,7 +122,7 @@ def read_config(path: str) -> Config:
             problems.add(root.problem(f"the key {section} is missing", "missing-key"))
     problems.finish()
     assert pipelines is not None  # noqa: S101 (reported above)
-    return Config(path, resources, pipelines, exchanges, starts)
+    return Config(path, resources, pipelines, exchanges, starts, dict(_entries(root, "exchanges", Problems())))
 
 
 def check_resources(root: Node) -> None:
@@ -154,12 +156,14 @@ def _resources(root: Node, problems: Problems) -> dict[str, RestSettings]:
 def _exchanges(root: Node, problems: Problems) -> dict[str, Any]:
     found = {}
     pipelines = root.get("pipelines")
-    names = None if pipelines is None else pipelines.keys()
+    used: dict[str, None] = {}
     for name, node in _entries(root, "exchanges", problems):
         with problems.catch():
             module, settings, ops = ADAPTERS[_named(node, "adapter", ADAPTERS)]
             found[name] = convert(node, getattr(import_module(module), settings))
-            _check_routes(node, names, import_module(ops).OPERATIONS, problems)
+            used |= dict.fromkeys(_check_routes(node, pipelines, import_module(ops).OPERATIONS, problems))
+    for name in used:
+        _check_pools(None if pipelines is None else pipelines.get(name), problems)
     return found
 
 
@@ -191,8 +195,8 @@ def _named(node: Node, key: str, allowed: Mapping[str, Any]) -> str:
     raise child.error(text, f"unknown-{key}")
 
 
-def _check_routes(node: Node, pipelines: list[str] | None, operations: Sequence[str], problems: Problems) -> None:
-    """Every pipeline that an exchange names must be in the file, and every operation in the adapter."""
+def _check_routes(node: Node, pipelines: Node | None, operations: Sequence[str], problems: Problems) -> list[str]:
+    """The pipelines that an exchange names. Each must be in the file, and every operation in the adapter."""
     routes = node.get("operations")
     named = [node.get("pipeline")]
     for operation, route in [] if routes is None else routes.items():
@@ -202,5 +206,17 @@ def _check_routes(node: Node, pipelines: list[str] | None, operations: Sequence[
             problems.add(route.problem(text, "unknown-operation", at_key=True))
     for child in named:
         if child is not None and pipelines is not None and child.text not in pipelines:
-            known = f"{nearest(child.text, pipelines)} (in this file: {', '.join(pipelines)})"
+            names = pipelines.keys()
+            known = f"{nearest(child.text, names)} (in this file: {', '.join(names)})"
             problems.add(child.problem(f"no pipeline is named {child.found}{known}", "unknown-pipeline"))
+    return [child.text for child in named if child is not None]
+
+
+def _check_pools(pipeline: Node | None, problems: Problems) -> None:
+    """A pipeline that guards an exchange lends the HTTP session, once; what else is in the file may do as it likes."""
+    if pipeline is None or pipeline.broken or pipeline.kind != "sequence":
+        return
+    pools = sum("pool" in entry for entry in pipeline)
+    if pools != 1:
+        text = f"has {pools} pools, must have one that lends the HTTP session, such as - pool: rest"
+        problems.add(pipeline.problem(text, "pools"))

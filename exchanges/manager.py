@@ -14,7 +14,7 @@ from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self, get_args
 
-from resilience import ConfigError, Pipeline, Pool
+from resilience import ConfigError, Pipeline
 from resilience.config import build_pipelines
 from resilience.events import Emit
 
@@ -98,16 +98,15 @@ class ExchangeManager:
             observers=observers,
         )
         self._pipelines += pipelines.values()
-        for key, pipeline in pipelines.items():
-            pools = sum(isinstance(policy, Pool) for policy in pipeline.policies)
-            if pools != 1:
-                node = self._config.pipelines.get(key) or self._config.pipelines
-                raise node.error(f"has {pools} pools, must have one that lends the HTTP session, such as - pool: rest")
+        try:  # only now: what `load` was given may stand in for what the file lacks
+            address = settings.address()
+        except ConfigError as exc:
+            raise self._config.places[name].error(str(exc)) from None
         routes = dict.fromkeys(OPERATIONS, settings.pipeline)
         routes |= {operation: route.pipeline for operation, route in settings.operations.items()}
         return Bybit(
             {operation: pipelines[pipeline] for operation, pipeline in routes.items()},
-            base_url=settings.address(),
+            base_url=address,
             category=settings.category,
             rules=settings.rules,
             encode_cursor=settings.encode_cursor,

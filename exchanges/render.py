@@ -13,6 +13,7 @@ from .records import OrderBook, Record, as_json
 __all__ = ["print_json", "print_table"]
 
 _MOST_ROWS = 40
+_WIDEST = 1000
 
 
 def print_json(operation: str, answer: Record | Sequence[Record]) -> None:
@@ -42,6 +43,10 @@ def print_table(operation: str, answer: Record | Sequence[Record]) -> None:
         for record in records[:_MOST_ROWS]:
             table.add_row(*_shown(record).values())
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no right edge, so no name and no digit is cut off
+        console.width = max(
+            console.width, console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+        )
     console.print(table)
     if len(records) > _MOST_ROWS:
         console.print(f"... and {len(records) - _MOST_ROWS} more rows; --json prints them all")

@@ -21,7 +21,8 @@ __all__ = ["Entry", "Limiter"]
 
 _LATE = 0.03  # of W: how much later than others a request may arrive
 _GRAIN = 0.002  # of W: sends this close together share one entry of the log, so it stays short for any n
-_OWN = 0.005  # of W: how late a planned send may be and still count as sent on time
+_TOLERANCE = 0.004  # of W: how late a planned send may be and still count as sent on time
+_OWN = 0.005  # of W: a little more than that
 _UNPACED = 20.0  # up to so many tokens may leave at once
 _BURST = 0.1  # ... or up to this share of n, if that is more
 _PACE = 0.93  # of n/W; with the burst it stays below n in 1.04 W, so in the long run the log has no need to interfere
@@ -46,7 +47,7 @@ class Limiter:
     def __init__(self, count: float, window: float) -> None:
         self.count = count
         self.window = window
-        self.tolerance = window * _OWN
+        self.tolerance = window * _TOLERANCE
         self._full = count * (1 + 1e-9)  # sums of fractions such as 0.1 are not exact
         self._span = window * (1 + _LATE + _OWN)
         self._grain = window * _GRAIN
@@ -130,12 +131,18 @@ class Limiter:
         """Take away what the server knows to be spent and we do not; true if there was any.
 
         Gone until the server's reset (after one window where it named none), and never the other way round: what the
-        server says remains beyond our own count is not believed.
+        server says remains beyond our own count is not believed. Where it says that nothing is left, nothing is sent
+        until then, even if tokens of ours come back before.
         """
         self._return(now)
-        excess = self._room - max(0.0, remaining)
         held = self._span if reset_in is None else min(reset_in, max(self.window, _LONGEST_REPORT))
-        if excess < 1e-6 or not held > 0.0:
+        if not held > 0.0:
+            return False
+        if remaining <= 0:
+            self.pause(now + held)
+            return True
+        excess = self._room - remaining
+        if excess < 1e-6:
             return False
         insort(self._log, [now + held, excess])
         self._back = self._log[0][0]

@@ -67,6 +67,8 @@ class Line:
                 self.limiter.undo(waiter.entry, waiter.cost)
             self.changed()
             raise
+        else:
+            self._depart(waiter, loop.time())
         finally:
             waited = loop.time() - now
             notes = call.attempt.notes
@@ -103,13 +105,12 @@ class Line:
             )
         if loop is not self._loop:
             self._adopt(loop, now)
-        if self.waiters and self._plan is None:
-            self._replan(now)
+        if self.waiters:
+            plan = self._plan or self._replan(now)  # which may find that all of them have left
         if not self.waiters:
             if self.limiter.take(cost, now):
                 return None
-            self._plan = self.limiter.fork()  # an older one does not know what was taken since
-        plan = self._plan or self._replan(now)
+            plan = self._plan = self.limiter.fork()  # an older one does not know what was taken since
         waiter = _Waiter(loop.create_future(), call, most, plan.earliest(cost, now))
         if waiter.at > most or waiter.at >= waiter.deadline:
             raise self._refusal(waiter, now)
@@ -118,6 +119,13 @@ class Line:
         if len(self.waiters) == 1:
             self._arm(loop.call_at(waiter.at, self._ring))
         return waiter
+
+    def _depart(self, waiter: _Waiter, now: float) -> None:
+        """Count it as sent now, if the loop stalled between its turn and this moment."""
+        if now - waiter.at > self.limiter.tolerance and waiter.entry is not None:
+            self.limiter.undo(waiter.entry, waiter.cost)
+            self.limiter.commit(waiter.cost, now)
+            self.changed()
 
     def _adopt(self, loop: AbstractEventLoop, now: float) -> None:
         """Serve the loop that runs now. What was sent in an earlier one counts, unless the clock began anew."""
@@ -167,7 +175,7 @@ class Line:
         while waiters and waiters[0].at <= now:
             waiter = waiters[0]
             late = late or now - waiter.at > limiter.tolerance  # our own loop stalled: it is sent now, not then
-            at = now if late else waiter.at
+            at = waiter.at = now if late else waiter.at
             if not waiter.turn.done():  # else it was cancelled in this very tick
                 if limiter.earliest(waiter.cost, at) > at:
                     return False  # the plan was wrong by a rounding: without a new one this would be asked for ever

@@ -37,7 +37,8 @@ async def run(*, seconds: float, seed: int, live: bool = False) -> int:
         return await _run_live(console, seconds)
     console.print(
         f"[bold]A simulated Bybit on loopback, with faults (seed {seed}).[/] "
-        f"Timeouts and waits are the built-in ones divided by {_SCALE}."
+        f"Timeouts and waits are the built-in ones divided by {_SCALE}.",
+        soft_wrap=True,
     )
     tally = Tally()
     async with Simulator(seed=seed) as calm:
@@ -84,7 +85,8 @@ async def _rough_weather(
     loop = asyncio.get_running_loop()
     begun = loop.time()
     async with _manager(simulator.url, seed, tally) as manager:
-        with Live(console=console, refresh_per_second=4, transient=console.is_terminal) as view:
+        moving = console.is_terminal and not console.is_dumb_terminal  # elsewhere only the last table is printed
+        with Live(console=console, refresh_per_second=4, transient=moving) as view:
             work = asyncio.ensure_future(operate(manager, seconds))
             try:
                 while not work.done():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 from ..events import Emit, StateChanged
 from .circuit import Circuit, CircuitBreakerListener, Rules
+from .states import Closed
 
 __all__ = ["Circuits"]
 
@@ -18,8 +20,8 @@ _MOST_CIRCUITS = 1000
 class Circuits(CircuitBreakerListener):
     """The circuits of one breaker by key, at most 1,000: ``pipeline.states["breaker"]``.
 
-    Beyond that the one that was used longest ago is forgotten, closed and idle ones first, so that a flood of new keys
-    does not close what is open.
+    Beyond that one is forgotten: of the closed ones that nobody is using, the one that was used longest ago; failing
+    that any closed one, and only then another. So a flood of new keys does not close what is open.
     """
 
     def __init__(self, rules: Rules, rng: random.Random, now: Callable[[], float]) -> None:
@@ -27,55 +29,67 @@ class Circuits(CircuitBreakerListener):
         self._now = now
         self._rules = rules
         self._rng = rng
-        self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+        self._closed: OrderedDict[str, Circuit] = OrderedDict()  # both in order of use
+        self._sick: OrderedDict[str, Circuit] = OrderedDict()  # open and half-open
         self._listeners: list[CircuitBreakerListener] = []
 
     def link(self, now: Callable[[], float], emit: Emit | None) -> None:
         """Follow the pipeline to another loop's clock, and to those who observe it now."""
         self._now, self._emit = now, emit
-        for circuit in self._circuits.values():
+        for circuit in self:
             circuit.now = now
 
     def __getitem__(self, key: str) -> Circuit:
         """The circuit of this key, made if there is none: for manual control, ``[...].open()``."""
-        circuit = self._circuits.get(key)
+        home = self._closed
+        circuit = home.get(key)
         if circuit is None:
-            return self._add(key)
-        self._circuits.move_to_end(key)
+            home = self._sick
+            circuit = home.get(key)
+            if circuit is None:
+                return self._add(key)
+        home.move_to_end(key)
         return circuit
 
+    def __iter__(self) -> Iterator[Circuit]:
+        return chain(self._closed.values(), self._sick.values())
+
     def __len__(self) -> int:
-        return len(self._circuits)
+        return len(self._closed) + len(self._sick)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._circuits
+        return key in self._closed or key in self._sick
 
     def _add(self, key: str) -> Circuit:
-        if len(self._circuits) >= _MOST_CIRCUITS:
+        if len(self) >= _MOST_CIRCUITS:
             self._forget_one()
-        circuit = self._circuits[key] = Circuit(key, self._rules, self._rng, self._now, (self,))
+        circuit = self._closed[key] = Circuit(key, self._rules, self._rng, self._now, (self,))
         for listener in self._listeners:
             circuit.add_listener(listener)
         return circuit
 
     def _forget_one(self) -> None:
-        eldest_first = self._circuits.items()
-        idle = next((key for key, circuit in eldest_first if circuit.expendable == 2), None)
-        if idle is None:  # rare, and the only time that all are looked at
-            idle = max(self._circuits, key=lambda key: self._circuits[key].expendable)
-        del self._circuits[idle]
+        closed = self._closed
+        if closed:
+            del closed[next((key for key, circuit in closed.items() if circuit.idle), next(iter(closed)))]
+        else:
+            self._sick.popitem(last=False)
 
     def add_listener(self, listener: CircuitBreakerListener) -> None:
         """Tell an aiobreaker listener what happens to every circuit, those to come included."""
         self._listeners.append(listener)
-        for circuit in self._circuits.values():
+        for circuit in self:
             circuit.add_listener(listener)
 
     def state_change(self, breaker: Any, old: Any, new: Any) -> None:
-        """Pass a change of a circuit on to those who observe the pipeline."""
+        """File a circuit that has changed, and tell those who observe the pipeline."""
+        key = breaker.key
+        away, home = (self._sick, self._closed) if isinstance(new, Closed) else (self._closed, self._sick)
+        if away.get(key) is breaker:  # not one that was forgotten while its calls were under way
+            home[key] = away.pop(key)
         if self._emit is not None:
             at = breaker.store.since
-            self._emit(StateChanged("breaker", breaker.key, old.label, new.label, breaker.cause, at))
+            self._emit(StateChanged("breaker", key, old.label, new.label, breaker.cause, at))
 
     def status(self) -> dict[str, Any]:
-        return {key: circuit.status() for key, circuit in self._circuits.items()}
+        return {circuit.key: circuit.status() for circuit in self}

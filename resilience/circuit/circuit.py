@@ -13,7 +13,7 @@ from aiobreaker.circuitbreaker import CircuitBreaker
 from aiobreaker.listener import CircuitBreakerListener
 from aiobreaker.state import CircuitBreakerState
 
-from .states import STATES, Closed, Open, State, Store
+from .states import STATES, Open, State, Store
 
 __all__ = ["Circuit", "CircuitBreakerListener", "Rules"]
 
@@ -113,11 +113,9 @@ class Circuit(CircuitBreaker):
         }
 
     @property
-    def expendable(self) -> int:
-        """How little is lost by forgetting this circuit: 2 closed and idle, 1 closed, 0 anything else."""
-        if not isinstance(self._state, Closed):
-            return 0
-        return 1 if self._state.busy else 2
+    def idle(self) -> bool:
+        """Whether no call that it admitted in its present state is under way."""
+        return self._state.busy == 0
 
     # Three properties of aiobreaker's, for those who know it; there they compare two time zones, or fail.
 

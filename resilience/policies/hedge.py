@@ -20,6 +20,7 @@ from ..verdict import Kind
 __all__ = ["Hedge"]
 
 _GRACE = 1.0  # seconds that the losers get to end after they were cancelled
+_RANKS = {Kind.FAILED: 1, Kind.THROTTLED: 2, Kind.UNKNOWN: 3}  # which error is the truth if every branch failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Hedge(Policy):
 
     The first success wins, and so does a REJECTED: the refusal is the answer. A branch that FAILED lets the others run;
     THROTTLED, and a refusal of ours, stop further sends. The losers are cancelled and awaited. If every branch failed,
-    an UNKNOWN error is raised before any other, else the last.
+    an UNKNOWN error is raised before a THROTTLED one, that before any other, and among equals the last.
     """
 
     repeats: ClassVar[bool] = True
@@ -60,17 +61,18 @@ class _Race:
     def __init__(self, policy: Hedge, kit: Kit, next: Handler, call: Call) -> None:
         self._delay = policy.delay
         self._left = policy.extra
+        self._due = 0.0
         self._kit = kit
         self._next = next
         self._call = call
         self._branches: dict[asyncio.Task[Any], Call] = {}
-        self._unknown: Exception | None = None
+        self._worst: tuple[int, Exception, Call] | None = None
 
     async def run(self) -> Any:
         try:
             self._start(self._call.copy())
             while True:
-                wait = self._delay if self._left else None
+                wait = max(0.0, self._due - self._kit.now()) if self._left else None
                 done, _ = await asyncio.wait(self._branches, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     self._left -= 1
@@ -81,31 +83,33 @@ class _Race:
                     error = task.exception()
                     if error is None:
                         return task.result()
-                    if not isinstance(error, Exception) or not self._goes_on(branch, error):
+                    if not isinstance(error, Exception):
                         raise error
+                    self._weigh(branch, error)
         finally:
-            self._unknown = None
+            self._worst = None
             await self._end()
 
     def _start(self, branch: Call) -> None:
+        self._due = self._kit.now() + self._delay  # the next send, whatever the branches meet until then
         task = asyncio.ensure_future(self._next(branch))
         task.add_done_callback(_seen)
         self._branches[task] = branch
 
-    def _goes_on(self, branch: Call, error: Exception) -> bool:
-        """Whether another branch may still answer. If this was the last one, raises an earlier UNKNOWN error."""
+    def _weigh(self, branch: Call, error: Exception) -> None:
+        """Note what a branch met. Raises if that decides the call: it is an answer, or no branch is left."""
         verdict = self._kit.judge(error, branch)
         if verdict is not None and verdict.kind is Kind.REJECTED:
-            return False
+            raise error
         if verdict is None or verdict.kind is Kind.THROTTLED:
             self._left = 0
-        elif verdict.kind is Kind.UNKNOWN:
-            self._unknown = error
-        if self._branches:
-            return True
-        if self._unknown is not None:
-            raise self._unknown
-        return False
+        rank = 0 if verdict is None else _RANKS[verdict.kind]
+        if self._worst is None or rank >= self._worst[0]:
+            self._worst = (rank, error, branch)
+        if not self._branches:
+            _, error, branch = self._worst
+            self._call.attempt = branch.attempt
+            raise error
 
     async def _end(self) -> None:
         """Cancel the losers and wait for them, so that nothing of theirs runs on after the call."""

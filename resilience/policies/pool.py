@@ -116,9 +116,12 @@ class Lender:
         if not done:
             return False
         opening = done.pop()
-        if opening.cancelled():  # not we: a cancellation that nobody asked for must not reach the caller
-            raise PoolExhausted(f"the opening of {self._pool.name!r} was cancelled")
-        opening.result()
+        try:
+            if opening.cancelled():  # not we: a cancellation that nobody asked for must not reach the caller
+                raise PoolExhausted(f"the opening of {self._pool.name!r} was cancelled")
+            opening.result()
+        finally:
+            del opening  # it holds the error, whose traceback refers to this frame
         return True
 
     async def _open(self) -> None:

@@ -84,6 +84,14 @@ async def test_up_to_extra_sends_one_delay_apart() -> None:
 
 
 @virtual
+async def test_a_failing_branch_does_not_put_off_the_next_send() -> None:
+    """The delay counts from the last send, not from what came of it."""
+    script = Script(never, after(0.5, ConnectionRefusedError()), "third")
+    assert await Pipeline(Hedge(1, extra=2)).run(script, op=READ) == "third"
+    assert script.begun == [0, 1, 2]
+
+
+@virtual
 async def test_what_may_not_happen_twice_is_never_hedged() -> None:
     """A write passes through, and no task is made for it."""
     script = Script(after(5, "once"))

@@ -1,0 +1,361 @@
+"""The cancellation sweep: every policy alone and ten compositions, disturbed at every turn of the event loop.
+
+`resilience.testing.sweep` is checked first: it must find what a policy with a planted fault leaves behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from resilience import (
+    Breaker,
+    Bulkhead,
+    CircuitOpen,
+    Deadline,
+    Fallback,
+    Hedge,
+    Kind,
+    Op,
+    Pipeline,
+    Policy,
+    Pool,
+    RateLimit,
+    Retry,
+    Timeout,
+    Verdict,
+)
+from resilience.call import Call, Handler
+from resilience.kit import Kit
+from resilience.testing import DISTURBANCES, Injected, Scene, Target, after, sweep
+
+WRITE = Op("write")
+SLOW = after(0.25, "done")
+
+
+class Sick(Exception):
+    """Not executed; something broke on the way."""
+
+
+class Busy(Exception):
+    """Not executed; come back in two seconds."""
+
+
+class Lost(Exception):
+    """It broke after sending."""
+
+
+def classify(exc: Exception, op: Op) -> Verdict:
+    kind = {Sick: Kind.FAILED, Busy: Kind.THROTTLED, Lost: Kind.UNKNOWN, Injected: Kind.FAILED}.get(type(exc))
+    return Verdict(kind or Kind.REJECTED, type(exc).__name__, retry_after=2.0 if kind is Kind.THROTTLED else None)
+
+
+def scene(
+    *policies: Any, steps: tuple[Any, ...] = (SLOW,), rivals: int = 0, tripped: bool = False, **more: Any
+) -> Scene:
+    """A scene of these policies; where `tripped`, a failure has opened a circuit, whose open time is over."""
+    pipeline = Pipeline(*policies, classify=classify, seed=1, shared={})
+
+    async def open_circuit() -> None:
+        with pytest.raises((Sick, CircuitOpen)):  # what it raises is the retry's business
+            await pipeline.run(Target(Sick()), op=WRITE)
+        await asyncio.sleep(10)
+
+    made = Scene(pipeline, Target(*steps), rivals=rivals, raises=(Sick, Busy, Lost), **more)
+    if tripped:
+        made.prepare = open_circuit
+    return made
+
+
+def retry(**fields: Any) -> Retry:
+    return Retry(**{"wait": 0.1, "jitter": "none", **fields})
+
+
+class Resource:
+    """What a pool lends; it takes a moment to close."""
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.1)
+
+
+async def opened() -> Resource:
+    await asyncio.sleep(0.05)
+    return Resource()
+
+
+def pool(**fields: Any) -> Pool[Resource]:
+    return Pool(opened, name="rest", broken=Sick, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Through(Policy):
+    """What lies beneath goes through another pipeline too, as a nested call does."""
+
+    inner: Pipeline
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        async def run(call: Call) -> Any:
+            return await self.inner.run(next, call, op=call.op)
+
+        return run
+
+
+FAILS = (after(0.1, Sick()), after(0.1, Lost()), SLOW)
+THROTTLES = (after(0.1, Busy()), SLOW)
+
+ALONE: dict[str, Callable[[], Scene]] = {
+    "nothing": scene,
+    "deadline": lambda: scene(Deadline(1)),
+    "deadline, late": lambda: scene(Deadline(0.1)),
+    "timeout": lambda: scene(Timeout(1), rivals=2),
+    "timeout, late": lambda: scene(Timeout(0.1), rivals=2),
+    "timeout, in the tick of the result": lambda: scene(Timeout(0.25), rivals=1),
+    "retry": lambda: scene(retry(), steps=FAILS),
+    "retry, all fail": lambda: scene(retry(), steps=(after(0.1, Sick()),)),
+    "retry, retry_after": lambda: scene(retry(), steps=THROTTLES),
+    "retry, an unwanted result": lambda: scene(retry(result=lambda value: value == 1), steps=(1, SLOW)),
+    "retry, of a write": lambda: scene(retry(), steps=FAILS, op=WRITE),
+    "breaker, closed": lambda: scene(Breaker(), rivals=1),
+    "breaker, tripping": lambda: scene(Breaker(consecutive=1), steps=(after(0.1, Sick()),), rivals=2),
+    "breaker, a probe": lambda: scene(Breaker(consecutive=1), tripped=True),
+    "breaker, a probe that fails": lambda: scene(Breaker(consecutive=1), tripped=True, steps=FAILS),
+    "breaker, a probe among rivals": lambda: scene(Breaker(consecutive=1), tripped=True, rivals=1),
+    "breaker, two probes": lambda: scene(Breaker(consecutive=1, probes=2), tripped=True, rivals=1),
+    "breaker, a probe throttled": lambda: scene(Breaker(consecutive=1), tripped=True, steps=THROTTLES),
+    "bulkhead": lambda: scene(Bulkhead(2), rivals=1),
+    "bulkhead, full": lambda: scene(Bulkhead(1), rivals=1),
+    "bulkhead, queue": lambda: scene(Bulkhead(1, queue=4), rivals=3),
+    "bulkhead, queue, late": lambda: scene(Bulkhead(1, queue=4, max_wait=0.1), rivals=2),
+    "bulkhead, queue, late in the tick of the turn": lambda: scene(Bulkhead(1, queue=4, max_wait=0.25), rivals=1),
+    "pool": lambda: scene(pool()),
+    "pool, with rivals": lambda: scene(pool(), rivals=3),
+    "pool, late": lambda: scene(pool(max_wait=0.01), rivals=1),
+    "pool, broken": lambda: scene(pool(), steps=(after(0.1, Sick()), SLOW), rivals=3),
+    "rate limit": lambda: scene(RateLimit("10/s"), rivals=2),
+    "rate limit, waiting": lambda: scene(RateLimit("1/s"), rivals=3),
+    "rate limit, refused": lambda: scene(RateLimit("1/s", max_wait=0.5), rivals=1),
+    "rate limit, throttled": lambda: scene(RateLimit("2/s"), steps=(after(0.1, Busy()), SLOW), rivals=3),
+    "rate limit, of one account": lambda: scene(RateLimit("1/s", key="account"), rivals=2),
+    "hedge, not needed": lambda: scene(Hedge(1)),
+    "hedge": lambda: scene(Hedge(0.1, extra=2)),
+    "hedge, one fails": lambda: scene(Hedge(0.05, extra=2), steps=FAILS),
+    "hedge, all fail": lambda: scene(Hedge(0.05), steps=(after(0.1, Lost()), after(0.1, Sick()))),
+    "fallback": lambda: scene(Fallback(0)),
+    "fallback, used": lambda: scene(Fallback(0), steps=FAILS),
+    "fallback, a coroutine": lambda: scene(Fallback(call=lambda error: asyncio.sleep(0.1, 0)), steps=FAILS),
+}
+
+TEN: dict[str, Callable[[], Scene]] = {
+    "market": lambda: scene(
+        Deadline(9), retry(attempts=4), Breaker(), RateLimit("5/s"), Bulkhead(2, queue=4), Timeout(0.2),
+        steps=FAILS, rivals=3,
+    ),
+    "trade": lambda: scene(
+        Deadline(2), retry(), Breaker(consecutive=1), Bulkhead(1, queue=1), Timeout(1), op=WRITE, rivals=1, tripped=True
+    ),
+    "rest": lambda: scene(
+        Deadline(9), retry(), Breaker(), Bulkhead(2, queue=4), Timeout(1), pool(), steps=FAILS, rivals=3
+    ),
+    "hedged": lambda: scene(Deadline(9), retry(), Hedge(0.05), Breaker(), Timeout(0.3), steps=FAILS),
+    "hedged probe": lambda: scene(Hedge(0.1), Breaker(consecutive=1), Bulkhead(1), tripped=True, rivals=1),
+    "all nine": lambda: scene(
+        Fallback(0), Deadline(2), retry(), Hedge(0.1), Breaker(), RateLimit("4/s"), Bulkhead(2, queue=9), Timeout(0.3),
+        pool(), steps=FAILS, rivals=2,
+    ),
+    "three times the same second": lambda: scene(
+        Deadline(0.25), Timeout(0.25), Bulkhead(1, queue=2, max_wait=0.25), Timeout(0.25), rivals=2
+    ),
+    "retries over retries": lambda: scene(
+        Timeout(3), retry(), Timeout(1), retry(attempts=2), Bulkhead(1, queue=2), Timeout(0.2), steps=FAILS, rivals=1
+    ),
+    "queue over queue over pool": lambda: scene(
+        Bulkhead(3, queue=9), RateLimit("2/s"), Bulkhead(1, queue=9), pool(), steps=THROTTLES, rivals=3
+    ),
+    "one pipeline in another": lambda: scene(
+        Deadline(2), retry(), Through(Pipeline(Bulkhead(1, queue=3), Timeout(0.3), classify=classify)), Breaker(),
+        pool(), steps=FAILS, rivals=2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*ALONE, *TEN])
+def test_nothing_is_left_behind(name: str) -> None:
+    """Disturbed at any turn and in any way, a call leaves the pipeline as it found it, and tells the truth."""
+    done = sweep({**ALONE, **TEN}[name])
+    assert done.runs == 1 + done.turns * len(DISTURBANCES)
+    assert done.turns >= 1
+    assert done.outcomes["CancelledError"] == 3 * done.turns  # once, twice, and in the tick of the result
+
+
+# ------------------------------------------------------------------ what the sweep itself is worth
+
+
+class Faulty(Policy):
+    """A policy with one planted fault, and a count of its own."""
+
+    repeats = False
+
+    def __init__(self) -> None:
+        self.busy = 0
+
+    def status(self) -> dict[str, int]:
+        return {"busy": self.busy}
+
+    async def run(self, next: Handler, call: Call) -> Any:
+        raise NotImplementedError
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        kit.keep("faulty", self, lambda: self)
+        return lambda call: self.run(next, call)
+
+
+class AwaitsBeforeTry(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        self.busy += 1
+        await asyncio.sleep(0)
+        try:
+            return await next(call)
+        finally:
+            self.busy -= 1
+
+
+class CountsFailuresOnly(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        self.busy += 1
+        try:
+            result = await next(call)
+        except Exception:
+            self.busy -= 1
+            raise
+        self.busy -= 1
+        return result
+
+
+class Swallows(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        try:
+            return await next(call)
+        except asyncio.CancelledError:
+            return "done"
+
+
+class Orphans(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        return await asyncio.shield(asyncio.ensure_future(next(call)))
+
+
+class LeavesATimer(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        timer = asyncio.get_running_loop().call_later(9, print)
+        result = await next(call)
+        timer.cancel()
+        return result
+
+
+class Wraps(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        try:
+            return await next(call)
+        except Exception as error:
+            raise ValueError("wrapped") from error
+
+
+class CancelsItself(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        timer = asyncio.get_running_loop().call_later(0.1, task.cancel)
+        try:
+            return await next(call)
+        except asyncio.CancelledError:
+            return "done"
+        finally:
+            timer.cancel()
+
+
+class RefusesAfterwards(Faulty):
+    async def run(self, next: Handler, call: Call) -> Any:
+        if self.status_of_probe == "out":
+            raise Sick("the probe is out")
+        self.status_of_probe = "out"
+        try:
+            result = await next(call)
+        except Exception:
+            self.status_of_probe = "back"
+            raise
+        self.status_of_probe = "back"
+        return result
+
+    status_of_probe = "back"
+
+
+class HandsOver(Faulty):
+    """One place, handed to the first who waits: lost when that one is cancelled in the tick of the handover."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiters: list[asyncio.Future[None]] = []
+
+    async def run(self, next: Handler, call: Call) -> Any:
+        if self.busy:
+            waiter = asyncio.get_running_loop().create_future()
+            self.waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                if waiter in self.waiters:
+                    self.waiters.remove(waiter)
+        else:
+            self.busy = 1
+        try:
+            return await next(call)
+        finally:
+            for waiter in self.waiters:
+                if not waiter.done():
+                    self.waiters.remove(waiter)
+                    waiter.set_result(None)
+                    break
+            else:
+                self.busy = 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "rivals", "found"),
+    [
+        (AwaitsBeforeTry, 0, "cancel at turn 1: status() counts faulty.busy = 1"),
+        (CountsFailuresOnly, 0, "status() counts faulty.busy = 1"),
+        (Swallows, 0, "the cancellation was swallowed: 'done'"),
+        (Orphans, 0, "1 calls of the target run on"),
+        (LeavesATimer, 0, "a timer is still armed"),
+        (Wraps, 0, "error at turn 1: the call raised ValueError('wrapped'), which is nobody's"),
+        (CancelsItself, 0, "undisturbed: a request for cancellation was left on the task"),
+        (RefusesAfterwards, 0, "the next call was not served: Sick('the probe is out')"),
+        (HandsOver, 1, "status() counts faulty.busy = 1"),
+    ],
+)
+def test_a_planted_fault_is_found(fault: type[Faulty], rivals: int, found: str) -> None:
+    """The classic ways to lose a permit, a task, a timer or a cancellation are found, and named with the turn."""
+    with pytest.raises(AssertionError) as faults:
+        sweep(lambda: scene(fault(), rivals=rivals))
+    assert found in str(faults.value)
+
+
+def test_a_deadlock_is_a_fault() -> None:
+    """A call that would wait for ever is told at once, in place of a test that hangs."""
+
+    class Hangs(Faulty):
+        async def run(self, next: Handler, call: Call) -> Any:
+            return await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(AssertionError, match="undisturbed: deadlock in virtual time"):
+        sweep(lambda: scene(Hangs()), disturbances=["error"])
+
+
+def test_an_unknown_disturbance_is_named() -> None:
+    """Rather than swept without effect."""
+    with pytest.raises(ValueError, match="'earthquake' is no disturbance; there are cancel, cancel twice, "):
+        sweep(scene, disturbances=["earthquake"])

@@ -1,0 +1,348 @@
+"""One circuit and its window: what aiobreaker promises, kept, and what it gets wrong, put right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from aiobreaker import CircuitBreaker, CircuitBreakerListener, CircuitBreakerState
+from aiobreaker.storage.base import CircuitBreakerStorage
+
+from resilience import Breaker, CircuitOpen, Pipeline
+from resilience.call import Call, Op
+from resilience.circuit import Circuit, Circuits, Rules
+from resilience.circuit.window import Window
+from resilience.testing import Script, virtual
+
+RULES = Rules(failure_rate=0.5, consecutive=3, window=30, min_calls=10, open_for=5, probes=1)
+CALL = Call(Op("read"), Script("ok"))
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def circuit_of(clock: Clock, rules: Rules = RULES) -> Circuit:
+    return Circuit("api", rules, random.Random(3), clock)
+
+
+class Diary(CircuitBreakerListener):
+    """An aiobreaker listener that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[Any] = []
+
+    def success(self, breaker: CircuitBreaker) -> None:
+        self.lines.append("success")
+
+    def failure(self, breaker: CircuitBreaker, exception: Exception) -> None:
+        self.lines.append(f"failure {exception}")
+
+    def state_change(self, breaker: CircuitBreaker, old: Any, new: Any) -> None:
+        self.lines.append(f"{old.state.name} -> {new.state.name}, now {breaker.current_state.name}")
+
+
+# -- aiobreaker's face --------------------------------------------------------------------------------------------
+
+
+def test_it_is_an_aiobreaker_circuit(clock: Clock) -> None:
+    """Its names, numbers and vocabulary are there for those who know it."""
+    circuit = circuit_of(clock)
+    assert isinstance(circuit, CircuitBreaker)
+    assert isinstance(circuit.store, CircuitBreakerStorage)
+    assert (circuit.name, circuit.fail_max, circuit.timeout_duration) == ("api", 3, timedelta(seconds=5))
+    assert circuit.current_state is CircuitBreakerState.CLOSED
+    assert circuit.state is circuit._state
+    for _ in range(2):
+        circuit._state.enter(CALL).bad(OSError())
+    assert circuit.fail_counter == 2
+    circuit.open()
+    assert circuit.current_state is CircuitBreakerState.OPEN
+    assert circuit.state.state is CircuitBreakerState.OPEN
+    assert isinstance(circuit.store.opened_at, datetime)
+
+
+def test_it_is_driven_by_its_policy_alone(clock: Clock) -> None:
+    """aiobreaker's own doors know neither permits nor generations, and an outer breaker is bypassed by them."""
+    circuit = circuit_of(clock)
+    for door in (circuit.call, circuit.call_async, circuit):
+        with pytest.raises(TypeError, match="driven by its policy"):
+            door(print)
+
+
+def test_every_circuit_of_aiobreaker_is_opened_and_closed_by_hand(clock: Clock) -> None:
+    """Manual control at any time; each change is a generation, and closing forgets what was counted."""
+    circuit = circuit_of(clock)
+    circuit._state.enter(CALL).bad(OSError())
+    circuit.open()
+    with pytest.raises(CircuitOpen):
+        circuit._state.enter(CALL)
+    circuit.half_open()
+    probe = circuit._state.enter(CALL)
+    circuit.close()
+    assert circuit.status() == {"state": "closed", "since": 0, "failure_rate": 0.0, "calls": 0, "opens": 1}
+    assert circuit.fail_counter == 0
+    assert circuit._state.generation == 4
+    probe.ok()  # of generation 3
+    assert circuit._state.generation == 4
+    circuit.open("maintenance")
+    assert circuit.cause == "maintenance"
+
+
+@pytest.fixture(params=["America/New_York", "Asia/Kolkata", "UTC"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_no_time_zone_changes_the_open_time(zone: str, clock: Clock) -> None:
+    """Under New York time, too, a cool-down of 5 s is not one of 18,000."""
+    assert os.environ["TZ"] == zone
+    circuit = circuit_of(clock)
+    assert circuit.opens_at is None
+    circuit.open()
+    left = circuit.store.until - clock.at
+    assert circuit.time_until_open == timedelta(seconds=left)
+    now = datetime.now()  # noqa: DTZ005 (aiobreaker has no zones)
+    assert abs(circuit.opens_at - now - timedelta(seconds=left)) < timedelta(seconds=60)
+    with pytest.raises(CircuitOpen) as caught:
+        circuit._state.enter(CALL)
+    assert abs(caught.value.reopen_time - now - timedelta(seconds=left)) < timedelta(seconds=60)
+    assert timedelta(0) < caught.value.time_remaining <= timedelta(seconds=left)
+    clock.at += left
+    assert circuit.time_until_open == timedelta(0)
+    assert circuit.opens_at is None
+
+
+@virtual
+async def test_sleep_until_open_sleeps_as_long_as_it_must() -> None:
+    """In the loop's time, whatever the state; a stock circuit fails when the time is over."""
+    pipeline = Pipeline(Breaker(consecutive=1))
+    with pytest.raises(ConnectionRefusedError):
+        await pipeline.run(Script(ConnectionRefusedError()))
+    circuit = pipeline.states["breaker"]["default"]
+    await circuit.sleep_until_open()
+    assert asyncio.get_running_loop().time() == pytest.approx(circuit.store.until, abs=1e-5)
+    await asyncio.sleep(0.001)
+    assert await pipeline.run(Script("probe")) == "probe"
+    await circuit.sleep_until_open()
+
+
+# -- listeners ----------------------------------------------------------------------------------------------------
+
+
+def test_listeners_hear_of_changes_successes_and_failures(clock: Clock) -> None:
+    """What counts, and the change after it stands; what moves nothing is not told."""
+    circuit, diary = circuit_of(clock), Diary()
+    circuit.add_listeners(diary)
+    late = circuit._state.enter(CALL)
+    late_too = circuit._state.enter(CALL)
+    circuit._state.enter(CALL).ok()
+    circuit._state.enter(CALL).give_back()
+    for number in range(3):
+        circuit._state.enter(CALL).bad(OSError(number))
+    late.ok()
+    late_too.bad(OSError("late"))
+    clock.at += 6
+    circuit._state.enter(CALL).ok()
+    assert diary.lines == [
+        "success",
+        "failure 0",
+        "failure 1",
+        "CLOSED -> OPEN, now OPEN",
+        "failure 2",
+        "OPEN -> HALF_OPEN, now HALF_OPEN",
+        "HALF_OPEN -> CLOSED, now CLOSED",
+        "success",
+    ]
+
+
+@virtual
+async def test_a_listener_that_raises_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The call's own outcome stands, the change stands, and the other listeners still hear of it."""
+
+    class Broken(Diary):
+        def state_change(self, breaker: CircuitBreaker, old: Any, new: Any) -> None:
+            raise KeyError("a bug")
+
+        success = failure = state_change  # type: ignore[assignment]  # and with a wrong signature
+
+    pipeline, diary, error = Pipeline(Breaker(consecutive=1, key="host")), Diary(), ConnectionRefusedError("own")
+    assert await pipeline.run(Script("ok")) == "ok"
+    circuits: Circuits = pipeline.states["breaker"]
+    circuits.add_listener(Broken())
+    circuits.add_listener(diary)
+    assert await pipeline.run(Script("ok")) == "ok"
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await pipeline.run(Script(error))
+    assert caught.value is error
+    assert diary.lines == ["success", "CLOSED -> OPEN, now OPEN", "failure own"]
+    assert "a listener failed on state_change of the circuit 'default'; the call goes on" in caplog.text
+    with pytest.raises(ConnectionRefusedError):
+        await pipeline.send(Call(Op("read"), Script(error), keys={"host": "new"}))
+    assert diary.lines[3:] == ["CLOSED -> OPEN, now OPEN", "failure own"]  # circuits to come are heard, too
+
+
+def test_a_listener_may_move_the_circuit(clock: Clock) -> None:
+    """An operator's veto: whoever closes what has just opened has the last word."""
+
+    class Veto(Diary):
+        def state_change(self, breaker: CircuitBreaker, old: Any, new: Any) -> None:
+            super().state_change(breaker, old, new)
+            if new.state is CircuitBreakerState.OPEN:
+                breaker.close()
+
+    circuit, veto = circuit_of(clock), Veto()
+    circuit.add_listener(veto)
+    circuit.open()
+    assert circuit.status()["state"] == "closed"
+    assert circuit.state.state is circuit.current_state is CircuitBreakerState.CLOSED
+    assert veto.lines == ["CLOSED -> OPEN, now OPEN", "OPEN -> CLOSED, now CLOSED"]
+
+
+# -- the window ---------------------------------------------------------------------------------------------------
+
+
+def test_a_result_counts_for_at_least_nine_tenths_of_the_window_and_never_longer() -> None:
+    """Against a list of all results with their times, over a thousand seeded steps of any size."""
+    dice, window, at = random.Random(5), Window(10), 0.0
+    results: deque[tuple[float, bool]] = deque()
+    for _ in range(1000):
+        at += dice.choice((0, 0.01, 0.3, 1, 2.5, 9, 10, 25))
+        sick = dice.random() < 0.3
+        window.catch_up(at)
+        window.calls += 1
+        window.sick += sick
+        results.append((at, sick))
+        while results[0][0] < at - 10:
+            results.popleft()
+        surely = [bad for when, bad in results if when > at - 9]
+        assert len(surely) <= window.calls <= len(results)
+        assert sum(surely) <= window.sick <= sum(bad for _, bad in results)
+        assert window.rate == window.sick / window.calls
+
+
+def test_a_bucket_ends_wherever_rounding_puts_its_end() -> None:
+    """Where a bucket's end less its beginning is less than its width: each is turned once, and nothing counts twice."""
+    window, at = Window(1.3), 1e9
+    short = 0
+    for number in range(1, 11):
+        window.catch_up(at)
+        window.calls += 1
+        assert window.calls == number
+        assert window.begins <= at < window.ends
+        short += window.ends - window.begins < 1.3 / 10
+        at = window.ends
+    assert short  # the case was met
+    assert window.sick == 0
+
+
+def test_a_window_that_has_emptied_begins_with_the_next_result() -> None:
+    """Its buckets follow the traffic: the first result counts for the whole window."""
+    window = Window(10)
+    for at in (3.0, 13.0, 23.7, 33.6999):
+        window.catch_up(at)
+        window.calls += 1
+    assert (window.calls, window.begins) == (2, pytest.approx(32.7))
+    window.catch_up(100.5)
+    assert (window.calls, window.begins) == (0, 100.5)
+
+
+def test_a_clock_that_went_back_starts_the_window_anew() -> None:
+    """Another loop's: nobody knows how old the results are."""
+    window = Window(10)
+    window.catch_up(50)
+    window.calls = window.sick = 3
+    window.catch_up(2)
+    assert (window.calls, window.sick, window.rate, window.begins) == (0, 0, 0.0, 2)
+
+
+# -- against a model ----------------------------------------------------------------------------------------------
+
+
+class Model:
+    """The reference: consecutive rule, permits and generations, in the words of the specification."""
+
+    def __init__(self, probes: int) -> None:
+        self.probes, self.generation, self.state = probes, 1, "closed"
+        self.in_a_row = self.out = self.passed = 0
+        self.until = 0.0
+
+    def go(self, state: str) -> None:
+        self.state, self.in_a_row, self.out, self.passed = state, 0, 0, 0
+        self.generation += 1
+
+    def enter(self, at: float) -> int | None:
+        if self.state == "open" and at >= self.until:
+            self.go("half-open")
+        if self.state == "open" or (self.state == "half-open" and self.out >= self.probes):
+            return None
+        self.out += 1
+        return self.generation
+
+    def settle(self, generation: int, outcome: str) -> bool:
+        """Whether it opened."""
+        if generation != self.generation:
+            return False
+        self.out -= 1
+        if outcome == "ok":
+            self.in_a_row = 0
+            self.passed += 1
+            if self.state == "half-open" and self.passed >= self.probes:
+                self.go("closed")
+        elif outcome == "bad":
+            self.in_a_row += 1
+            if self.state == "half-open" or self.in_a_row >= 3:
+                self.go("open")
+                return True
+        return False
+
+
+@pytest.mark.parametrize("probes", [1, 2, 3])
+def test_it_follows_the_reference_model(probes: int, clock: Clock) -> None:
+    """Five thousand seeded steps of entering, settling in any order, and waiting: state and generation agree."""
+    dice, model = random.Random(probes), Model(probes)
+    circuit = circuit_of(clock, RULES._replace(failure_rate=None, probes=probes))
+    permits: list[tuple[Any, int]] = []
+    met = set()
+    for _ in range(5000):
+        clock.at += dice.choice((0, 0, 0.5, 3))
+        if dice.random() < 0.5 or not permits:
+            expected = model.enter(clock.at)
+            try:
+                permits.append((circuit._state.enter(CALL), expected or 0))
+            except CircuitOpen:
+                assert expected is None
+            else:
+                assert permits[-1][0].generation == expected
+        else:
+            permit, generation = permits.pop(dice.randrange(len(permits)))
+            outcome = dice.choice(("ok", "bad", "bad", "give_back"))
+            permit.bad(OSError()) if outcome == "bad" else getattr(permit, outcome)()
+            if model.settle(generation, outcome):
+                model.until = circuit.store.until
+                assert 5 <= model.until - clock.at <= 6
+        assert (circuit.status()["state"], circuit._state.generation) == (model.state, model.generation)
+        met.add(model.state)
+    assert met == {"closed", "open", "half-open"}

@@ -1,0 +1,281 @@
+"""The arithmetic of a rate limit, with no clock and no loop: every window, every weight, every way back."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilience.limiter import Limiter
+
+Sent = list[tuple[float, float]]
+
+
+def heaviest(sent: Sent, span: float) -> float:
+    """The most tokens in any closed window of this length."""
+    most = total = 0.0
+    first = 0
+    for at, cost in sent:
+        total += cost
+        while sent[first][0] < at - span:
+            total -= sent[first][1]
+            first += 1
+        most = max(most, total)
+    return most
+
+
+def greedy(limiter: Limiter, costs: list[float], now: float = 0.0) -> Sent:
+    """Send all of these, each as early as it may be."""
+    sent: Sent = []
+    for cost in costs:
+        now = limiter.earliest(cost, now)
+        assert limiter.take(cost, now)
+        sent.append((now, cost))
+    return sent
+
+
+@pytest.mark.parametrize(("n", "window"), [(600, 5), (1200, 60), (100, 1), (30, 1), (21, 1), (20, 1), (3, 1), (1, 1)])
+def test_greedy_demand_keeps_the_promise_and_uses_the_rate(n: int, window: float) -> None:
+    """At most n in any 1.03 W, so at most n arrive in any W even if some are 0.03 W late; at least 90 % is used."""
+    sent = greedy(Limiter(n, window), [1.0] * (n * 12))
+    assert heaviest(sent, 1.03 * window) <= n
+    assert sent[-1][0] <= window * 12 / 0.9
+    later = [at for at, _ in sent if at > sent[-1][0] - 5 * window]  # not only because of the first burst
+    assert len(later) >= 0.9 * 5 * n
+
+
+def test_what_a_plain_gcra_would_let_through() -> None:
+    """Idle, then greedy for one window: a burst of n and the pace of n/W send 1,199; we send at most 600."""
+    tat, interval, naive = 0.0, 5 / 600, 0
+    limiter, ours = Limiter(600, 5), 0
+    assert limiter.take(1, 100)
+    for step in range(5000):
+        now = 200 + step / 1000
+        while max(tat, now) + interval - now <= 600 * interval + 1e-12:
+            tat = max(tat, now) + interval
+            naive += 1
+        while limiter.take(1, now):
+            ours += 1
+    assert naive == 1199
+    assert 0.9 * 600 <= ours <= 600
+
+
+def test_a_large_rate_is_spread() -> None:
+    """After a tenth of n at once, calls go out one by one instead of in clumps of n."""
+    sent = [at for at, _ in greedy(Limiter(600, 5), [1.0] * 400)]
+    assert sent.count(0.0) == 60
+    gaps = [after - before for before, after in itertools.pairwise(sent[60:])]
+    assert max(gaps) < 0.02
+
+
+@pytest.mark.parametrize("heavy", [11.0, 200.0, 301.0, 600.0])
+def test_heavy_calls_keep_the_promise_too(heavy: float) -> None:
+    """Mixed with light ones in any order."""
+    dice = random.Random(1)
+    costs = [heavy if dice.random() < 0.2 else float(dice.randint(0, 3)) for _ in range(1500)]
+    assert heaviest(greedy(Limiter(600, 5), costs), 1.03 * 5) <= 600
+
+
+rates = st.tuples(st.integers(1, 60), st.sampled_from([0.25, 1.0, 5.0, 60.0]))
+demand = st.lists(
+    st.tuples(st.floats(0, 0.6), st.floats(0, 1), st.sampled_from(["take", "wait", "plan", "undo", "report", "pause"])),
+    min_size=5,
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(rates, demand)
+def test_whatever_happens_no_window_holds_more(rate: tuple[int, float], steps: list[tuple[float, float, str]]) -> None:
+    """Any mixture of sends, plans, gifts back, reports and pauses; a plan is what the limiter then allows."""
+    n, window = rate
+    limiter = Limiter(n, window)
+    now, sent = 1000.0, []
+    for gap, weight, what in steps:
+        now += gap * window
+        cost = float(round(weight * n)) if weight > 0.5 else 1.0
+        at = limiter.earliest(cost, now)
+        if what == "take" and limiter.take(cost, now):
+            assert at == now
+            sent.append((now, cost))
+        elif what == "wait":
+            assert not (at > now and limiter.take(cost, math.nextafter(at, 0)))  # not a hair sooner
+            now = at
+            assert limiter.take(cost, now)
+            sent.append((now, cost))
+        elif what == "plan":
+            plan, times = limiter.fork(), []
+            for _ in range(4):
+                now = plan.earliest(cost, now)
+                plan.commit(cost, now)
+                times.append(now)
+            for at in times:
+                assert limiter.earliest(cost, at) == at
+                limiter.commit(cost, at)
+            sent += [(at, cost) for at in times]
+        elif what == "undo" and at == now:
+            limiter.undo(limiter.commit(cost, now), cost)
+        elif what == "report":
+            limiter.report(weight * n, gap * window, now)
+        elif what == "pause":
+            limiter.pause(now + gap * window)
+    assert heaviest(sent, 1.03 * window) <= n * (1 + 1e-6)
+
+
+def test_a_report_takes_the_difference_away_until_the_reset() -> None:
+    """The server knows of seven that we did not send; they are back when it says so, not before."""
+    limiter = Limiter(10, 1)
+    assert limiter.take(1, 0)
+    assert limiter.report(2, 5.0, 0)
+    assert limiter.used(0) == pytest.approx(8)
+    assert limiter.earliest(2, 0) == 0
+    assert limiter.earliest(9, 0) == 5
+    greedy(limiter, [1.0] * 2)
+    assert limiter.earliest(3, 2) == 2  # our own are back after a window, and still seven are gone
+    assert limiter.earliest(4, 2) == 5
+
+
+def test_a_report_never_widens() -> None:
+    """More left than we think, a negative rest, a reset that has passed: nothing is gained by any of them."""
+    limiter = Limiter(10, 1)
+    for _ in range(6):
+        limiter.take(1, 0)
+    assert not limiter.report(10, 5.0, 0)
+    assert not limiter.report(1e9, None, 0)
+    assert not limiter.report(0, 0.0, 0)
+    assert not limiter.report(0, -3.0, 0)
+    assert limiter.used(0) == 6
+    assert limiter.report(-5, 0.5, 0)
+    assert limiter.earliest(1, 0) == 0.5
+
+
+def test_nothing_left_is_nothing_until_the_reset() -> None:
+    """Even if all that was spent is ours, and would be back before."""
+    limiter = Limiter(10, 1)
+    assert limiter.take(10, 0)
+    assert limiter.report(0, 3.0, 0)
+    assert limiter.earliest(1, 0) == 3
+
+
+def test_sends_come_back_before_what_a_report_holds() -> None:
+    """The log stays in order though the report was first."""
+    limiter = Limiter(10, 1)
+    limiter.report(3, 9.0, 0)
+    assert limiter.take(3, 0.5)
+    assert limiter.earliest(1, 0.5) == pytest.approx(1.54, abs=0.01)
+    assert limiter.earliest(4, 0.5) == 9
+
+
+def test_a_report_binds_for_a_bounded_time() -> None:
+    """A window where no time is named, and a minute at most otherwise: the next reply renews it."""
+    unnamed, absurd = Limiter(10, 1), Limiter(10, 1)
+    unnamed.report(0, None, 0)
+    absurd.report(0, 1e9, 0)
+    assert unnamed.earliest(1, 0) == pytest.approx(1, rel=0.05)
+    assert absurd.earliest(1, 0) == 60
+
+
+def test_what_is_given_back_is_there_at_once() -> None:
+    """Tokens and pace; once only, and not if they are back already."""
+    limiter = Limiter(100, 1)
+    entries = [limiter.commit(1, 0) for _ in range(20)]
+    later = limiter.earliest(1, 0)
+    limiter.undo(entries[-1], 1)
+    assert limiter.earliest(1, 0) == 0 < later
+    limiter.pause(9)
+    limiter.undo(limiter.commit(1, 9), 1)
+    assert limiter.earliest(1, 5) == 9
+
+
+def test_what_is_back_already_is_not_given_back_again() -> None:
+    """A gift that comes a window late changes nothing."""
+    limiter = Limiter(10, 1)
+    entry = limiter.commit(4, 0)
+    assert limiter.take(1, 5)
+    limiter.undo(entry, 4)
+    assert limiter.take(9, 5)
+    assert not limiter.take(1, 5)
+
+
+def test_a_plan_sees_nothing_of_what_is_sent_after_it() -> None:
+    """It has counted that already; an entry of the log that both wrote on would come back twice."""
+    limiter = Limiter(4, 1)
+    limiter.report(3, 9.0, 0)  # so the log is never empty, and the count never begins anew
+    assert limiter.take(1, 0)
+    plan = limiter.fork()
+    plan.commit(2, 0)
+    limiter.commit(2, 0)
+    plan.commit(3, plan.earliest(3, 0))
+    assert plan.earliest(1, 0) == pytest.approx(2.07, abs=0.02)
+
+
+def test_a_plan_keeps_the_order() -> None:
+    """A light call that would fit now is planned behind the heavy one that does not."""
+    for limiter in (Limiter(10, 1), Limiter(100, 1)):
+        limiter.report(2, 5.0, 0)
+        plan = limiter.fork()
+        assert plan.earliest(4, 0) == 5
+        plan.commit(4, 5)
+        assert plan.earliest(1, 0) == 5
+
+
+def test_sends_that_share_an_entry_come_back_with_the_last_of_them() -> None:
+    """The grain of the log is on the safe side, also where each leaves as late as is still called on time."""
+    for step in range(200):
+        limiter = Limiter(3, 1)
+        first = step * 0.0001
+        limiter.commit(1, first)
+        limiter.commit(1, first + 0.0015)
+        limiter.commit(1, first + 0.0019)
+        real = first + 0.0019 + limiter.tolerance
+        assert limiter.earliest(3, first + 0.002) - real > 1.03
+
+
+def test_after_a_pause_there_is_no_burst() -> None:
+    """The server has just complained: begin at the pace."""
+    limiter = Limiter(600, 5)
+    limiter.pause(100)
+    assert not limiter.take(1, 99.9)
+    assert limiter.take(1, 100)
+    assert not limiter.take(1, 100)
+
+
+def test_the_log_stays_short() -> None:
+    """A hundred thousand sends a second share some five hundred entries."""
+    limiter = Limiter(100_000, 1)
+    sent = sum(limiter.take(1, step / 120_000) for step in range(240_000))
+    assert 180_000 < sent < 200_000
+    assert len(limiter._log) < 530
+
+
+def test_a_moment_on_the_grain_opens_one_entry() -> None:
+    """(5.0 // grain + 1) * grain is 5.0 again, by rounding; the entry takes more than one send all the same."""
+    limiter = Limiter(1e8, 1)
+    for _ in range(100):
+        assert limiter.take(1, 5.0)
+    assert len(limiter._log) == 1
+
+
+def test_impossible_costs_are_never_taken() -> None:
+    """Below zero, above n, no number."""
+    limiter = Limiter(10, 1)
+    assert not any(limiter.take(cost, 0) for cost in (-1, 10.5, math.nan, math.inf))
+    assert limiter.take(0, 0)
+    assert limiter.take(10, 0)
+    assert limiter.take(0, 0)
+
+
+def test_idle_is_when_nothing_matters_any_more() -> None:
+    """Neither tokens nor a pause."""
+    limiter = Limiter(10, 1)
+    assert limiter.idle(0)
+    limiter.take(1, 0)
+    assert not limiter.idle(1.0)
+    assert limiter.idle(1.1)
+    limiter.pause(5)
+    assert not limiter.idle(4)
+    assert limiter.idle(5)
