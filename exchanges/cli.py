@@ -70,7 +70,7 @@ def _forget_output() -> None:
 
 
 def _failure(exc: Exception) -> tuple[int, str]:
-    """The exit code and the one line for an error. What nobody foresaw is shown as what it is."""
+    """The exit code and the one line for an error. What nobody foresaw is called that."""
     from resilience import ConfigError, ResilienceError
 
     from .bybit.simulator import SimulatorError
@@ -82,7 +82,7 @@ def _failure(exc: Exception) -> tuple[int, str]:
         return 2, text
     if isinstance(exc, (ExchangeError, ResilienceError, OSError)):
         return 1, text
-    raise exc
+    return 1, f"internal error, please report it: {type(exc).__name__}: {text}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .transport.settings import RestSettings
+from .usage import UsageError
 
 if TYPE_CHECKING:
     from .transport.rest import Rest
@@ -21,13 +22,16 @@ class Sessions:
 
     def __init__(self, settings: RestSettings) -> None:
         self.settings = settings
+        self.closed = False  # for good: a call that outlives its manager must not open what nobody will close
         self._before = 0
         self._live: list[Rest] = []
 
     async def open(self) -> Rest:
-        """One more session, for a pool to lend. Raises `ConfigError`."""
+        """One more session, for a pool to lend. Raises `ConfigError`, and `UsageError` once `closed` is set."""
         from .transport.rest import Rest
 
+        if self.closed:
+            raise UsageError("this manager is closed: load another one")
         rest = await Rest.open(self.settings)
         self._fold()
         self._live.append(rest)

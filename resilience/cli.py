@@ -86,13 +86,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser(COMMANDS).parse_args(argv)
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except (_Usage, ConfigError) as error:
         print(error, file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output has gone; nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:  # a full disk, say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"cannot write the answer: {error.strerror or error}", file=sys.stderr)
         return 1
 
 

@@ -334,18 +334,35 @@ def test_a_limit_per_address_is_one_for_all_pipelines_of_an_exchange(tmp_path: P
     run(main)
 
 
-def test_closing_is_clean_and_can_be_repeated() -> None:
-    """Warnings are errors here, so an unclosed session would fail; a later call opens anew."""
+def test_closing_is_clean_final_and_can_be_repeated() -> None:
+    """Warnings are errors here, so an unclosed session would fail; a later call says what to do."""
 
     async def main() -> None:
         async with Simulator() as simulator:
             manager = ExchangeManager.load(base_url=simulator.url)
+            await manager.fetch_ticker("bybit", "BTCUSDT")
             await manager.aclose()
-            for opened in (1, 2):
+            await manager.aclose()
+            with pytest.raises(UsageError, match="closed: load another"):
                 await manager.fetch_ticker("bybit", "BTCUSDT")
-                await manager.aclose()
-                await manager.aclose()
-                assert manager.status()["pools"]["rest"]["opened"] == opened == simulator.connections
+            assert manager.status()["pools"]["rest"]["opened"] == 1 == simulator.connections
+
+
+def test_leaving_between_two_pages_leaks_nothing() -> None:
+    """A call that outlives its manager ends with an error, and opens no session that nobody would close."""
+
+    async def main() -> None:
+        async with Simulator() as simulator:
+            async with ExchangeManager.load(base_url=simulator.url) as manager:
+                task = asyncio.ensure_future(manager.fetch_risk_limits("bybit"))
+                async with asyncio.timeout(20):
+                    while len(simulator.requests) < 3:
+                        await asyncio.sleep(0.001)
+            with pytest.raises((UsageError, TransportError)):
+                await task
+            seen = len(simulator.requests)
+            await asyncio.sleep(0.05)
+            assert len(simulator.requests) == seen
 
     run(main)
 

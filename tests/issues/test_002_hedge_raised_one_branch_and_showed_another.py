@@ -1,4 +1,4 @@
-"""A hedge whose branches all failed raised one branch's error and left another branch's attempt for the retry to read."""
+"""A hedge whose branches all failed raised one branch's error, and left another's attempt for the retry to read."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.end(sorted(self.running).index(before), each)
 
     @precondition(lambda self: self.model.state != "closed")
-    @rule(how=st.lists(st.sampled_from(["ok", "ok", "ok", "failed"]), min_size=1, max_size=4))
+    @rule(how=st.lists(st.sampled_from(["ok", "ok", "ok", "failed", "throttled", "cancelled"]), min_size=1, max_size=4))
     def recover(self, how: list[str]) -> None:
         """The open time passes, and probes are made."""
         self.step(6 * TICK)
