@@ -190,7 +190,7 @@ class ExchangeManager:
         return {**standing(self._pipelines, self._shared, self._sessions), "config": config}
 
     async def aclose(self) -> None:
-        """Close every connection, and hand over the last spans. Harmless when repeated; a later call raises `UsageError`."""
+        """Close all connections and hand over the last spans, for good: a later call raises `UsageError`."""
         for sessions in self._sessions.values():
             sessions.closed = True
         for pipeline in self._pipelines:
