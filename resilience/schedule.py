@@ -95,7 +95,10 @@ def _named(wait: Mapping[str, Mapping[str, Any]], cap: float) -> WaitGenerator:
 
 def _drive(generator: WaitGenerator, cap: float) -> Next:
     """Follow the protocol; a plain generator that yields its first wait at once is understood as well."""
-    held = [generator.send(None)]
+    try:
+        held = [generator.send(None)]
+    except StopIteration:  # not a single wait
+        return lambda sent: None
 
     def next_wait(sent: Any) -> float | None:
         if held and held[0] is not None:

@@ -53,5 +53,5 @@ class Window:
             old.extend([(0, 0)] * (passed - 1))
             self.calls = sum(calls for calls, _ in old)
             self.sick = sum(sick for _, sick in old)
-            self.begins += passed * self._width
+            self.begins = min(at, self.begins + passed * self._width)  # the sum may round past `at`
         self.ends = self.begins + self._width

@@ -99,13 +99,16 @@ class _Play:
         """Play it, and check; how many turns the call under test took."""
         self._loop = loop = _Loop()
         loop.set_exception_handler(lambda _, context: self._complaints.append(str(context["message"])))
+        turns = 0
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             try:
-                return runner.run(self._main())
+                turns = runner.run(self._main())
             except RuntimeError as deadlock:  # of the virtual loop: nobody will ever wake up
                 loop.before = None
                 self._fault(str(deadlock))
-                return 0
+            faults = list(self.faults)
+        self.faults = faults  # and not what comes of the runner's cancelling everybody after a deadlock
+        return turns
 
     async def _main(self) -> int:
         self._scene = scene = self._make()

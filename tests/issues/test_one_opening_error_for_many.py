@@ -1,0 +1,26 @@
+"""Calls that waited for one opening of a pool do not get each other's history in the notes of its error."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from resilience import Pipeline, Pool, Retry
+from resilience.testing import Script, virtual
+
+
+@pytest.mark.xfail(reason="all who wait are raised the very same exception object, to which each adds its notes")
+@virtual
+async def test_each_call_has_a_history_of_its_own() -> None:
+    """One failed attempt, retried once: one line."""
+
+    async def cannot() -> None:
+        await asyncio.sleep(0.1)
+        raise ConnectionRefusedError("refused")
+
+    pipeline = Pipeline(Retry(attempts=2, wait=0), Pool(cannot, name="rest"))
+    errors = await asyncio.gather(*(pipeline.run(Script()) for _ in range(3)), return_exceptions=True)
+    assert [getattr(error, "__notes__", []) for error in errors] == [
+        ["attempt 1: ConnectionRefusedError: refused; retried after 0 s"]
+    ] * 3
