@@ -78,6 +78,7 @@ class Pipeline:
         self.name = name
         self.classify = classify
         self._observers = observers
+        self._shared = shared
         self._kit = Kit(name, classify, random.Random(seed), shared, scope)  # noqa: S311 (jitter, not secrets)
         self._loop: AbstractEventLoop | None = None
         self._handler: Handler
@@ -141,9 +142,12 @@ class Pipeline:
         await self.aclose()
 
     def __add__(self, other: Bindable | Pipeline) -> Pipeline:
-        """These policies outside, the others inside. Name and classify stay; state is not carried over."""
+        """These policies outside, the others inside. Name, classify and what is shared stay; own state is made anew."""
         more = other.policies if isinstance(other, Pipeline) else (other,)
-        return Pipeline(*self.policies, *more, name=self.name, classify=self.classify, observers=self._observers)
+        return Pipeline(
+            *self.policies, *more, name=self.name, classify=self.classify, observers=self._observers,
+            shared=self._shared, scope=self._kit.scope,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         title = f"Pipeline {self.name!r}" if self.name else "Pipeline"

@@ -129,6 +129,7 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "bulkhead": lambda: scene(Bulkhead(2), rivals=1),
     "bulkhead, full": lambda: scene(Bulkhead(1), rivals=1),
     "bulkhead, queue": lambda: scene(Bulkhead(1, queue=4), rivals=3),
+    "bulkhead, queue, in time": lambda: scene(Bulkhead(1, queue=4, max_wait=5), rivals=2),
     "bulkhead, queue, late": lambda: scene(Bulkhead(1, queue=4, max_wait=0.1), rivals=2),
     "bulkhead, queue, late in the tick of the turn": lambda: scene(Bulkhead(1, queue=4, max_wait=0.25), rivals=1),
     "pool": lambda: scene(pool()),
