@@ -82,11 +82,15 @@ class TimedOut(ResilienceError, TimeoutError):
     """No answer in time. A built-in `TimeoutError` too, so that code which catches that one keeps working.
 
     `seconds` is the time that was granted, `limit` says whose it was (``"timeout"`` or ``"deadline"``), and `sent`
-    whether a byte may have left: True makes the outcome UNKNOWN, False makes it FAILED.
+    whether a byte may have left: True makes the outcome UNKNOWN, False makes it FAILED. `queued`: the time passed in
+    our own queue or before we began, which says nothing about the target, as a refusal of ours.
     """
 
-    def __init__(self, seconds: float | None, *, limit: str = "timeout", sent: bool = False) -> None:
+    def __init__(
+        self, seconds: float | None, *, limit: str = "timeout", sent: bool = False, queued: bool = False
+    ) -> None:
         super().__init__(seconds, limit, sent)
+        self.queued = queued
         self.seconds = seconds
         self.limit = limit
         self.sent = sent
@@ -102,8 +106,8 @@ class TimedOut(ResilienceError, TimeoutError):
         return f"{'timed out' if self.limit == 'timeout' else 'deadline exceeded'}{after}{unsure}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _timed_out, (self.seconds, self.limit, self.sent)
+        return _timed_out, (self.seconds, self.limit, self.sent, self.queued)
 
 
-def _timed_out(seconds: float | None, limit: str, sent: bool) -> TimedOut:
-    return TimedOut(seconds, limit=limit, sent=sent)
+def _timed_out(seconds: float | None, limit: str, sent: bool, queued: bool) -> TimedOut:
+    return TimedOut(seconds, limit=limit, sent=sent, queued=queued)

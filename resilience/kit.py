@@ -65,6 +65,8 @@ class Kit:
         REJECTED, which repeats nothing.
         """
         if isinstance(exc, TimedOut):
+            if exc.queued:
+                return None
             return _TIMED_OUT_SENT if exc.sent else _TIMED_OUT_UNSENT
         if isinstance(exc, Refused):
             return None

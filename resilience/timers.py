@@ -129,7 +129,7 @@ def alarm(loop: AbstractEventLoop, at: float) -> Expiry:
     """A timer of its own for the current task, for a deadline that fits no lane. Raises `TimedOut` if it has passed."""
     granted = at - loop.time()
     if granted <= 0:
-        raise TimedOut(None, limit="deadline")
+        raise TimedOut(None, limit="deadline", queued=True)
     expiry = Expiry(Lane(granted, loop, loop.time, "deadline"), at)
     expiry._handle = loop.call_at(at, expiry.ring)
     return expiry

@@ -72,7 +72,7 @@ class Gate:
         at = None if max_wait is None else begun + max_wait
         error: Exception = BulkheadFull(f"{self.limit} calls are running and none ended within {max_wait} s")
         if deadline is not None and (at is None or deadline < at):
-            at, error = deadline, TimedOut(max(0.0, deadline - begun), limit="deadline")
+            at, error = deadline, TimedOut(max(0.0, deadline - begun), limit="deadline", queued=True)
         if at is None:
             return None
         return get_running_loop().call_at(at, self._give_up, waiter, error)

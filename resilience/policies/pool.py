@@ -97,7 +97,7 @@ class Lender:
                 left = None if limit is None else max(0.0, begun + limit - loop.time())
                 if not await self._opened(loop, left):
                     if late:
-                        raise TimedOut(limit, limit="deadline")
+                        raise TimedOut(limit, limit="deadline", queued=True)
                     raise PoolExhausted(f"{self._pool.name!r} was not open within {limit} s")
             return slot
         finally:
