@@ -34,7 +34,7 @@ $(STAMP): requirements.lock pyproject.toml
 		echo "making $(VENV) with $$found (once; about a minute)" >&2; \
 		"$$found" -m venv --clear $(VENV); \
 	fi
-	@$(BIN)/python -m pip --disable-pip-version-check install -qq --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 

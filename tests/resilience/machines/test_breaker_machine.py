@@ -1,7 +1,4 @@
-"""Breaker against a model of it: who is admitted, what trips, what closes, whatever comes back late.
-
-Every run plays the same 150 histories of 50 steps, 30 % of the 500 that ``-m sweep`` draws anew each time.
-"""
+"""Breaker against a model of it: who is admitted, what trips, what closes, whatever comes back late."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from histories import FEW, MANY, Histories
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -21,12 +17,7 @@ from hypothesis.stateful import (
 )
 
 from resilience import Breaker, CircuitOpen, Kind, Op, Pipeline, Verdict
-from resilience.testing import VirtualLoop
 
-MANY = settings(
-    max_examples=500, stateful_step_count=50, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
-FEW = settings(MANY, max_examples=150, derandomize=True)
 TICK = 1.0  # one bucket of the window, which is ten of them
 
 
@@ -80,7 +71,7 @@ class Model:
         return self.rate is not None and len(recent) >= self.min_calls and sum(recent) / len(recent) >= self.rate
 
 
-class BreakerMachine(RuleBasedStateMachine):
+class BreakerMachine(Histories):
     """Calls begin, end in every way (late ones too), and time passes; the first call begins at the first tick."""
 
     @initialize(
@@ -89,23 +80,13 @@ class BreakerMachine(RuleBasedStateMachine):
         probes=st.integers(1, 3),
     )
     def begin(self, rules: tuple[float | None, int | None], min_calls: int, probes: int) -> None:
-        self.loop = VirtualLoop()
-        self.complaints: list[str] = []
-        self.loop.set_exception_handler(lambda loop, context: self.complaints.append(str(context)))
+        self.open_loop()
         rate, consecutive = rules
         self.model = Model(rate, consecutive, min_calls, probes)
         breaker = Breaker(rate, consecutive, window=10 * TICK, min_calls=min_calls, probes=probes, open_for=5.0)
         self.pipeline = Pipeline(breaker, classify=classify)
         self.running: dict[int, tuple[asyncio.Task[str], asyncio.Future[str]]] = {}
         self.count = 0
-
-    def step(self, seconds: float = 0.0) -> None:
-        async def turns() -> None:
-            await asyncio.sleep(seconds)
-            for _ in range(3):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
 
     def start(self) -> asyncio.Task[str]:
         """Begin a call; it runs now, or was refused."""
@@ -188,7 +169,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        if not hasattr(self, "loop"):
+        if not self.started:
             return
         assert not self.complaints
         circuits = self.pipeline.states.get("breaker")
@@ -201,11 +182,8 @@ class BreakerMachine(RuleBasedStateMachine):
                 assert now["failure_rate"] == pytest.approx(sum(recent) / len(recent) if recent else 0.0)
 
     def teardown(self) -> None:
-        if hasattr(self, "loop"):
-            for task, _ in self.running.values():
-                task.cancel()
-            self.step()
-            self.loop.close()
+        if self.started:
+            self.close_loop(*(task for task, _ in self.running.values()))
 
 
 TestBreaker: Any = BreakerMachine.TestCase

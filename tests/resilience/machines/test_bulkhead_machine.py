@@ -1,7 +1,4 @@
-"""Bulkhead against a model of it: every step of any history, call by call.
-
-Every run plays the same 150 histories of 50 steps, 30 % of the 500 that ``-m sweep`` draws anew each time.
-"""
+"""Bulkhead against a model of it: every step of any history, call by call."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from histories import FEW, MANY, Histories
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -21,12 +17,6 @@ from hypothesis.stateful import (
 )
 
 from resilience import Bulkhead, BulkheadFull, Pipeline
-from resilience.testing import VirtualLoop
-
-MANY = settings(
-    max_examples=500, stateful_step_count=50, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
-FEW = settings(MANY, max_examples=150, derandomize=True)
 
 
 class Model:
@@ -66,26 +56,17 @@ def choose(among: set[int], pick: int) -> int:
     return sorted(among)[pick % len(among)]
 
 
-class BulkheadMachine(RuleBasedStateMachine):
+class BulkheadMachine(Histories):
     """Calls arrive, end, fail and are cancelled, in any order, and time passes."""
 
     @initialize(limit=st.integers(1, 3), queue=st.integers(0, 3), max_wait=st.sampled_from([None, 0.5, 2.0]))
     def begin(self, limit: int, queue: int, max_wait: float | None) -> None:
-        self.loop = VirtualLoop()
-        self.complaints: list[str] = []
-        self.loop.set_exception_handler(lambda loop, context: self.complaints.append(str(context)))
+        self.open_loop()
         self.model = Model(limit, queue, max_wait)
         self.pipeline = Pipeline(Bulkhead(limit, queue=queue, max_wait=max_wait))
         self.ends: dict[int, asyncio.Future[str]] = {}
         self.tasks: dict[int, asyncio.Task[str]] = {}
         self.began: set[int] = set()
-
-    def step(self, seconds: float = 0.0) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds) if seconds else self.turns())
-
-    async def turns(self) -> None:
-        for _ in range(4):
-            await asyncio.sleep(0)
 
     async def target(self, who: int) -> str:
         self.began.add(who)
@@ -154,7 +135,7 @@ class BulkheadMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        if not hasattr(self, "loop"):
+        if not self.started:
             return
         assert not self.complaints
         status = self.pipeline.status().get("bulkhead", {"busy": 0, "waiting": 0})
@@ -165,14 +146,8 @@ class BulkheadMachine(RuleBasedStateMachine):
                 assert who in self.began
 
     def teardown(self) -> None:
-        if hasattr(self, "loop"):
-            for task in self.tasks.values():
-                task.cancel()
-            self.step()
-            for task in self.tasks.values():
-                assert task.done()
-                task.cancelled() or task.exception()
-            self.loop.close()
+        if self.started:
+            self.close_loop(*self.tasks.values())
 
 
 TestBulkhead: Any = BulkheadMachine.TestCase

@@ -1,7 +1,4 @@
-"""Pool against a model of it: who holds which generation, who waits, what is renewed and closed, and when.
-
-Every run plays the same 150 histories of 50 steps, 30 % of the 500 that ``-m sweep`` draws anew each time.
-"""
+"""Pool against a model of it: who holds which generation, who waits, what is renewed and closed, and when."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from histories import FEW, MANY, Histories
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -21,12 +17,7 @@ from hypothesis.stateful import (
 )
 
 from resilience import Pipeline, Pool, PoolExhausted
-from resilience.testing import VirtualLoop
 
-MANY = settings(
-    max_examples=500, stateful_step_count=50, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
-FEW = settings(MANY, max_examples=150, derandomize=True)
 OPENING = 1.0  # seconds
 
 
@@ -104,7 +95,7 @@ class Resource:
         self.closed += 1
 
 
-class PoolMachine(RuleBasedStateMachine):
+class PoolMachine(Histories):
     """Attempts borrow, end, break the resource and are cancelled; openings take a second and may fail.
 
     No wait can end in the very tick of an opening: whichever came first would be as right.
@@ -112,9 +103,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @initialize(max_wait=st.sampled_from([None, 0.55, 0.8, 2.05]))
     def begin(self, max_wait: float | None) -> None:
-        self.loop = VirtualLoop()
-        self.complaints: list[str] = []
-        self.loop.set_exception_handler(lambda loop, context: self.complaints.append(str(context)))
+        self.open_loop()
         self.model = Model(max_wait)
         self.resources: list[Resource] = []
         self.pipeline = Pipeline(Pool(self.open, name="rest", broken=Broken, max_wait=max_wait))
@@ -133,14 +122,6 @@ class PoolMachine(RuleBasedStateMachine):
     async def target(self, resource: Resource, who: int) -> str:
         self.lent[who] = resource.number
         return await self.ends[who]
-
-    def step(self, seconds: float = 0.0) -> None:
-        async def turns() -> None:
-            await asyncio.sleep(seconds)
-            for _ in range(6):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
 
     @rule(number=st.integers(1, 4), fails=st.sampled_from([False] * 7 + [True]))
     def arrive(self, number: int, fails: bool) -> None:
@@ -197,7 +178,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        if not hasattr(self, "loop"):
+        if not self.started:
             return
         model = self.model
         assert not self.complaints
@@ -220,7 +201,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """When all have gone and the pool is closed, every resource that was ever made has been closed once."""
-        if not hasattr(self, "loop"):
+        if not self.started:
             return
         for task in self.tasks.values():
             task.cancel()

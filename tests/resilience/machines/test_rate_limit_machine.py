@@ -1,7 +1,4 @@
-"""RateLimit against the promise itself, checked the slow way: every window, every waiter, any history.
-
-Every run plays the same 150 histories of 50 steps, 30 % of the 500 that ``-m sweep`` draws anew each time.
-"""
+"""RateLimit against the promise itself, checked the slow way: every window, every waiter, any history."""
 
 from __future__ import annotations
 
@@ -9,10 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from histories import FEW, MANY, Histories
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -21,12 +17,6 @@ from hypothesis.stateful import (
 )
 
 from resilience import Kind, Op, Pipeline, RateLimit, RateLimited, Verdict
-from resilience.testing import VirtualLoop
-
-MANY = settings(
-    max_examples=500, stateful_step_count=50, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
-FEW = settings(MANY, max_examples=150, derandomize=True)
 
 
 class Throttled(Exception):
@@ -69,14 +59,12 @@ class Model:
         return max(0.0, self.paused_until - now) + orders + (len(self.waiting) * 4 / self.count + 2) * self.window / 0.9
 
 
-class RateLimitMachine(RuleBasedStateMachine):
+class RateLimitMachine(Histories):
     """Calls of several weights arrive and are cancelled, the server throttles, and time passes."""
 
     @initialize(count=st.sampled_from([4, 5, 24, 60]), window=st.sampled_from([1, 5]))
     def begin(self, count: int, window: int) -> None:
-        self.loop = VirtualLoop()
-        self.complaints: list[str] = []
-        self.loop.set_exception_handler(lambda loop, context: self.complaints.append(str(context)))
+        self.open_loop()
         self.model = Model(count, window)
         self.pipeline = Pipeline(RateLimit(f"{count}/{window}s"), classify=classify)
         self.tasks: dict[int, asyncio.Task[None]] = {}
@@ -91,14 +79,6 @@ class RateLimitMachine(RuleBasedStateMachine):
             self.model.told_at = now
             self.model.paused_until = max(self.model.paused_until, now + order)
             raise Throttled(order)
-
-    def step(self, seconds: float = 0.0) -> None:
-        async def turns() -> None:
-            await asyncio.sleep(seconds)
-            for _ in range(6):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
 
     @rule(number=st.integers(1, 12), cost=st.sampled_from([0.5, 1, 1, 2, 4]), order=st.sampled_from([None] * 6 + [2.0]))
     def arrive(self, number: int, cost: float, order: float | None) -> None:
@@ -149,7 +129,7 @@ class RateLimitMachine(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        if not hasattr(self, "loop"):
+        if not self.started:
             return
         assert not self.complaints
         limits = self.pipeline.status().get("rate_limit", {})
@@ -162,7 +142,7 @@ class RateLimitMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whoever waits is served, and soon: with no more calls, the line empties at 90 % of the rate or better."""
-        if not hasattr(self, "loop"):
+        if not self.started:
             return
         try:
             if self.model.waiting:
@@ -171,10 +151,7 @@ class RateLimitMachine(RuleBasedStateMachine):
             assert not self.model.waiting
             self.agrees()
         finally:
-            for task in self.tasks.values():
-                task.cancel()
-            self.step()
-            self.loop.close()
+            self.close_loop(*self.tasks.values())
 
 
 TestRateLimit: Any = RateLimitMachine.TestCase
