@@ -20,7 +20,7 @@ FEW = settings(MANY, max_examples=500, derandomize=True)
 
 
 class Histories(RuleBasedStateMachine):
-    """A machine whose rules run on a virtual loop: `open_loop` in an ``@initialize`` rule, `close_loop` in `teardown`."""
+    """A machine whose rules run on a virtual loop: `open_loop` in an ``@initialize`` rule, `close_loop` at the end."""
 
     loop: VirtualLoop | None = None
 
