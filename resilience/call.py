@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Attempt", "Call", "Handler", "LimitReport", "Op", "TakesCall", "takes_call"]
+__all__ = ["Attempt", "Call", "Handler", "LimitReport", "Op", "Priority", "TakesCall", "takes_call"]
 
 Handler = Callable[["Call"], Awaitable[Any]]
+Priority = Literal["critical", "default", "sheddable"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -23,12 +24,14 @@ class Op:
     """What is true of every call to one endpoint; written once, by the adapter.
 
     `name` is the span's name, the limiter's key and the row in a timeout table. `idempotent`: may it safely happen
-    twice? `cost` is in rate-limit tokens.
+    twice? `cost` is in rate-limit tokens. `priority` says who goes first when there is too much to do: ``"critical"``,
+    ``"default"`` or ``"sheddable"``.
     """
 
     name: str
     idempotent: bool = False
     cost: float = 1.0
+    priority: Priority = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Attempt:
 
     `number` counts from 1 over the whole run. `kind` is ``"original"``, ``"retry"``, ``"hedge"`` or ``"probe"``.
     `sent`: may a byte have left? `stale`: it rode on a reused connection that was reset before any byte of an answer.
-    `fresh`: it must not ride on a reused connection (set for a transparent retry). `waited`: seconds in our own queues
+    `fresh`: it must not ride on a reused connection (set for a transparent retry). `lost`: another branch of a hedged
+    call won, so that what becomes of this one teaches nobody anything. `waited`: seconds in our own queues
     and limiters. `limits`: what the server reported, on success too. `notes`: decisions and timings for the span.
     """
 
@@ -59,6 +63,7 @@ class Attempt:
     sent: bool = False
     stale: bool = False
     fresh: bool = False
+    lost: bool = False
     waited: float = 0.0
     limits: LimitReport | None = None
     notes: dict[str, Any]
