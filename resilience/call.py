@@ -87,7 +87,15 @@ class Call:
     front of `args`. `record` belongs to the tracer; it and the history in `attempts` are shared by all copies.
     """
 
-    __slots__ = ("_history", "args", "attempt", "deadline", "keys", "kwargs", "lent", "op", "record", "target")
+    # Defaults of the class, like the attempt's: a call that goes well changes none of them.
+    keys: Mapping[str, str] = _NOTHING
+    lent: tuple[Any, ...] = ()
+    record: Any = None
+    made: Attempt | None = None
+    """The attempt's record if anybody has asked for it yet, for those who would only look at what is there."""
+    reached = False
+    """Whether the target was called before there was a record to say so."""
+    _history: list[Attempt] | None = None
 
     def __init__(
         self,
@@ -96,18 +104,29 @@ class Call:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] = _NOTHING,
         deadline: float | None = None,
-        keys: Mapping[str, str] = _NOTHING,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self.op = op
         self.target = target
         self.args = args
         self.kwargs = kwargs
         self.deadline = deadline
-        self.keys = keys
-        self.lent: tuple[Any, ...] = ()
-        self.attempt = Attempt()
-        self.record: Any = None
-        self._history: list[Attempt] | None = None
+        if keys is not None:
+            self.keys = keys
+
+    @property
+    def attempt(self) -> Attempt:
+        """The record of the present attempt; made when first asked for, since most calls end well and nobody asks."""
+        attempt = self.made
+        if attempt is None:
+            attempt = self.made = Attempt()
+            if self.reached:
+                attempt.sent = True
+        return attempt
+
+    @attempt.setter
+    def attempt(self, attempt: Attempt) -> None:
+        self.made = attempt
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -120,7 +139,7 @@ class Call:
     def again(self, kind: str) -> Call:
         """A copy for one more attempt, whose record joins the shared history."""
         other = self.copy()
-        other.attempt = attempt = Attempt()
+        other.made = attempt = Attempt()
         attempt.number, attempt.kind = len(self.attempts) + 1, kind
         self.attempts.append(attempt)
         return other
@@ -128,7 +147,7 @@ class Call:
     def copy(self) -> Call:
         """The same attempt in a call of its own, for a branch that runs beside others."""
         other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
-        other.lent, other.record, other.attempt, other._history = self.lent, self.record, self.attempt, self.attempts
+        other.lent, other.record, other.made, other._history = self.lent, self.record, self.attempt, self.attempts
         return other
 
     def __repr__(self) -> str:

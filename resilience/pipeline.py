@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import random
-from asyncio import AbstractEventLoop, CancelledError, get_running_loop
+from asyncio import AbstractEventLoop, BaseEventLoop, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from .call import Call, Handler, Op, TakesCall
-from .errors import ConfigError, TimedOut
+from .errors import ConfigError
 from .events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
 from .kit import Kit
 from .policy import Bindable, Policy
-from .timers import alarm
+from .timers import until
 from .verdict import Classify
 from .verdict import classify as default_classify
 
@@ -80,14 +83,14 @@ class Pipeline:
         self._observers = observers
         self._shared = shared
         self._kit = Kit(name, classify, random.Random(seed), shared, scope)  # noqa: S311 (jitter, not secrets)
-        self._loop: AbstractEventLoop | None = None
+        self._linked: _Linked = _TO_NONE
         self._handler: Handler
 
     # -- the three ways in ------------------------------------------------------------------------------------
 
     async def run(self, fn: Callable[..., Awaitable[T]], /, *args: Any, op: Op | None = None, **kwargs: Any) -> T:
         """Call ``fn(*args, **kwargs)`` through the pipeline. Raises what the last attempt raised, or `Refused`."""
-        if get_running_loop() is not self._loop:
+        if self._linked._thread_id != get_ident():
             self._link()
         result: T = await self._handler(Call(op or _UNKNOWN_OP, fn, args, kwargs, _deadline.get()))
         return result
@@ -109,7 +112,7 @@ class Pipeline:
         ambient = _deadline.get()
         if ambient is not None and (call.deadline is None or ambient < call.deadline):
             call.deadline = ambient
-        if get_running_loop() is not self._loop:
+        if self._linked._thread_id != get_ident():
             self._link()
         return await self._handler(call)
 
@@ -127,7 +130,7 @@ class Pipeline:
     def observe(self, *observers: Emit) -> None:
         """Tell these functions every event from the next call on."""
         self._observers += observers
-        self._loop = None  # the next call links anew
+        self._linked = _TO_NONE  # the next call links anew
 
     async def aclose(self) -> None:
         """Release what the policies hold open (pools). The pipeline can be used again; pools open anew."""
@@ -179,7 +182,8 @@ class Pipeline:
             if position > 0:
                 handler = self.policies[position - 1].bind(handler, kit)
         self._handler = handler if emit is None else _observed_call(handler, kit, emit)
-        self._loop = kit.loop
+        self._linked = _linked_to(kit.loop)
+        _pipelines.add(self)
 
     def _wrap(self, fn: Callable[P, Awaitable[T]], op: Op | None) -> Callable[P, Coroutine[Any, Any, T]]:
         name = _check_coroutine(fn)
@@ -192,13 +196,47 @@ class Pipeline:
 
         @functools.wraps(fn)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            if get_running_loop() is not self._loop:
+            if self._linked._thread_id != get_ident():
                 self._link()
             result: T = await self._handler(Call(known, fn, args, kwargs, _deadline.get()))
             return result
 
         guarded.pipeline = self  # type: ignore[attr-defined]
         return guarded
+
+
+class _Linked:
+    """Tells, as asyncio's own loops do by this very name, in which thread the loop runs that a pipeline is linked to.
+
+    Comparing that with the present thread costs a quarter of `get_running_loop`, which asks the kernel for the process.
+    """
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: AbstractEventLoop | None) -> None:
+        self._loop = loop
+
+    @property
+    def _thread_id(self) -> int | None:
+        return get_ident() if self._loop is not None and get_running_loop() is self._loop else None
+
+
+_TO_NONE = _Linked(None)
+_pipelines: WeakSet[Pipeline] = WeakSet()
+
+
+def _linked_to(loop: AbstractEventLoop) -> Any:
+    return loop if isinstance(loop, BaseEventLoop) and hasattr(loop, "_thread_id") else _Linked(loop)
+
+
+def _forked() -> None:
+    """In the child of a fork the parent's loop still looks as if it ran."""
+    for pipeline in _pipelines:
+        pipeline._linked = _TO_NONE
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def fuse(policy: Policy, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -223,15 +261,16 @@ def _check_coroutine(fn: Callable[..., Any]) -> str:
     return name
 
 
-async def _leaf(call: Call) -> Any:
+def _leaf(call: Call) -> Awaitable[Any]:
     """Beneath all policies: the call itself. A target that does not speak for itself counts as sent when called."""
     target, lent = call.target, call.lent
     if type(target) is TakesCall:
-        return await target(call, *lent, *call.args, **call.kwargs)
-    call.attempt.sent = True
-    args = (*lent, *call.args) if lent else call.args
-    kwargs = call.kwargs
-    return await (target(*args, **kwargs) if kwargs else target(*args))
+        return target(call, *lent, *call.args, **call.kwargs)
+    if call.made is None:
+        call.reached = True
+    else:
+        call.made.sent = True
+    return target(*lent, *call.args, **call.kwargs) if lent else target(*call.args, **call.kwargs)
 
 
 def _observed_attempt(next: Handler, kit: Kit, emit: Emit) -> Handler:
@@ -261,19 +300,13 @@ def _until_deadline(next: Handler) -> Handler:
 
     async def run(call: Call) -> Any:
         deadline = call.deadline
-        if deadline is None:
-            return await next(call)
-        expiry = alarm(get_running_loop(), deadline)
-        try:
-            return await next(call)
-        except CancelledError:
-            if not expiry.ours():
-                raise
-            raise TimedOut(expiry.granted, limit=expiry.limit, sent=call.attempt.sent) from None
-        finally:
-            expiry.end()
+        return await (next(call) if deadline is None else until(deadline, next, call, _sent))
 
     return run
+
+
+def _sent(call: Call) -> bool:
+    return call.attempt.sent
 
 
 def _observed_call(next: Handler, kit: Kit, emit: Emit) -> Handler:

@@ -14,7 +14,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, TimedOut
 from ..kit import Kit
 from ..policy import Policy
-from ..timers import CancelledError, Lane
+from ..timers import Lane, until
 from ..units import Seconds, check
 
 __all__ = ["Timeout"]
@@ -41,20 +41,27 @@ class Timeout(Policy):
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         lengths = {self.seconds, *self.per_op.values()}
-        lanes = {seconds: Lane(seconds, kit.loop, kit.now) for seconds in lengths}
+        lanes = {seconds: Lane(seconds, kit.loop) for seconds in lengths}
         default = lanes[self.seconds]
         by_op = {name: lanes[seconds] for name, seconds in self.per_op.items()}
+        now = kit.now
 
         async def run(call: Call) -> Any:
-            expiry = by_op.get(call.op.name, default).begin(call.deadline)
+            lane = by_op.get(call.op.name, default) if by_op else default
+            at = now() + lane.seconds
+            deadline = call.deadline
+            if deadline is not None and deadline < at:
+                return await until(deadline, next, call, _sent)
+            lane.begin(call, at)
             try:
-                return await next(call)
-            except CancelledError:
-                if not expiry.ours():
-                    raise
-                raise TimedOut(expiry.granted, limit=expiry.limit, sent=_sent(call)) from None
-            finally:
-                expiry.end()
+                result = await next(call)
+            except BaseException as error:
+                if lane.end(call, error):
+                    raise TimedOut(lane.seconds, sent=_sent(call)) from None
+                raise
+            if lane.live.pop(call, None) is None:
+                lane.end(call)
+            return result
 
         return run
 
