@@ -305,9 +305,9 @@ def _has(policy: object, flag: str) -> bool:
 def _until_deadline(next: Handler) -> Handler:
     """Enforce the call's deadline where no timeout beneath does."""
 
-    async def run(call: Call) -> Any:
+    def run(call: Call) -> Awaitable[Any]:
         deadline = call.deadline
-        return await (next(call) if deadline is None else until(deadline, next, call, _sent))
+        return next(call) if deadline is None else until(deadline, next, call, _sent)
 
     return run
 
