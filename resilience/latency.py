@@ -16,7 +16,7 @@ from itertools import accumulate
 from operator import add
 from typing import Any
 
-__all__ = ["Latency"]
+__all__ = ["Latency", "step_above"]
 
 _LEAST = 1e-5  # seconds; what is shorter counts as this
 _STEP = 1.1  # and a reported value lies in the middle of a step: at most 1.1 ** 0.5 - 1 = 4.9 % from any in it
@@ -25,6 +25,11 @@ _BOUNDS: list[float] = [_LEAST * _STEP**i for i in range(_STEPS)]
 _VALUES: list[float] = [_LEAST, *(bound * _STEP**0.5 for bound in _BOUNDS)]
 _GENERATIONS = 4
 _FEWEST = 10
+
+
+def step_above(seconds: float) -> float:
+    """The next end of a step, at most 10 % above: so that what follows a quantile takes few distinct values."""
+    return _BOUNDS[min(bisect_left(_BOUNDS, seconds), _STEPS - 1)]
 
 
 class Latency:
