@@ -124,7 +124,7 @@ class Load:
 
 def _admission(policy: Shed, load: Load, kit: Kit) -> Callable[[Call], None]:
     """For the calls of a troubled time: raises `LoadShed` for those that the dice refuse."""
-    texts = {priority: f"the target accepts too few calls ({priority})" for priority in _PRIORITIES}
+    texts: dict[str, str] = {priority: f"the target accepts too few calls ({priority})" for priority in _PRIORITIES}
     priority_of = _ranking(policy.priority)
     roll, throttle, observed = kit.rng.random, load.throttle, kit.emit is not None
 
