@@ -189,7 +189,7 @@ def test_a_target_at_its_limit_gets_k_calls_for_each_that_it_accepts(k: float) -
             await asyncio.gather(pipeline.run(target), return_exceptions=True)
             await asyncio.sleep(0.01)
         ratio = sum(at >= 30 for at in sent) / sum(at >= 30 for at in accepted)
-        assert ratio == pytest.approx(k, rel=0.06)
+        assert ratio == pytest.approx(k, rel=0.1)
 
     VirtualLoop().run(main())
 
@@ -329,11 +329,12 @@ async def test_its_refusal_is_never_retried_marks_no_breaker_and_is_replaced_by_
     """As the verdict table says of "refused by us"."""
     recorder = Recorder()
     pipeline = Pipeline(
-        Fallback("instead"), Retry(wait=0), Breaker(consecutive=1000), Shed(floor=0),
+        Fallback("instead"), Retry(wait=0), Breaker(failure_rate=None, consecutive=1000), Shed(floor=0),
         classify=classify, observers=(recorder,), seed=1,
     )  # fmt: skip
     script = Script(Told("unknown"))
-    await feed(pipeline, script, 200, Op("write"))
+    for _ in range(200):
+        await asyncio.gather(pipeline.run(script, op=Op("write")), return_exceptions=True)
     before = script.count
     recorder.events.clear()
     for _ in range(20):
