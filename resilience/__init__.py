@@ -14,6 +14,7 @@ from .errors import (
     BudgetSpent,
     BulkheadFull,
     ConfigError,
+    LoadShed,
     PoolExhausted,
     RateLimited,
     Refused,
@@ -25,7 +26,7 @@ from .policies.bulkhead import Bulkhead
 from .policies.deadline import Deadline
 from .policies.pool import Pool
 from .policies.retry import Retry
-from .policies.timeout import Timeout
+from .policies.timeout import Adaptive, Timeout
 from .policy import Policy
 from .verdict import Kind, Verdict
 
@@ -36,8 +37,10 @@ if TYPE_CHECKING:
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
     from .policies.rate_limit import RateLimit
+    from .policies.shed import Shed
 
 __all__ = [
+    "Adaptive",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
@@ -49,6 +52,7 @@ __all__ = [
     "Fallback",
     "Hedge",
     "Kind",
+    "LoadShed",
     "Op",
     "Pipeline",
     "Policy",
@@ -59,6 +63,7 @@ __all__ = [
     "Refused",
     "ResilienceError",
     "Retry",
+    "Shed",
     "TimedOut",
     "Timeout",
     "Verdict",
@@ -72,6 +77,7 @@ _LAZY = {
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
     "RateLimit": ".policies.rate_limit",
+    "Shed": ".policies.shed",
     "load": ".config",
 }
 

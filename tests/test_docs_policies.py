@@ -25,6 +25,7 @@ from resilience import (
     CircuitOpen,
     Fallback,
     Kind,
+    LoadShed,
     Op,
     Pipeline,
     PoolExhausted,
@@ -144,7 +145,14 @@ def test_the_index_lists_every_policy_and_the_order_is_the_readmes() -> None:
 # -- the verdict table ----------------------------------------------------------------------------------------
 
 RETRY_AFTER = 3.0
-REFUSALS = [CircuitOpen(), BulkheadFull("full"), RateLimited("late"), PoolExhausted("shut"), BudgetSpent("spent")]
+REFUSALS = [
+    CircuitOpen(),
+    BulkheadFull("full"),
+    RateLimited("late"),
+    PoolExhausted("shut"),
+    BudgetSpent("spent"),
+    LoadShed("too many"),
+]
 VERDICTS = {row["verdict"]: row for row in table((ROOT / "README.md").read_text(), "What it does about an error")}
 
 

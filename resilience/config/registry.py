@@ -20,6 +20,7 @@ POLICIES = {
     "deadline": "deadline.Deadline",
     "retry": "retry.Retry",
     "hedge": "hedge.Hedge",
+    "shed": "shed.Shed",
     "breaker": "breaker.Breaker",
     "rate_limit": "rate_limit.RateLimit",
     "bulkhead": "bulkhead.Bulkhead",

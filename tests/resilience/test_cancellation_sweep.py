@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from resilience import (
+    Adaptive,
     Breaker,
     Bulkhead,
     CircuitOpen,
@@ -26,6 +27,7 @@ from resilience import (
     Pool,
     RateLimit,
     Retry,
+    Shed,
     Timeout,
     Verdict,
 )
@@ -68,6 +70,19 @@ def scene(
     made = Scene(pipeline, Target(*steps), rivals=rivals, raises=(Sick, Busy, Lost), **more)
     if tripped:
         made.prepare = open_circuit
+    return made
+
+
+def adapted(timeout: Timeout) -> Scene:
+    """A scene whose timeout has adapted to fast calls, so that the slow one is late."""
+    made = scene(timeout, rivals=2)
+
+    async def learn() -> None:
+        for _ in range(10):
+            await made.pipeline.run(Target("at once"), op=made.op)
+        await asyncio.sleep(2)
+
+    made.prepare = learn
     return made
 
 
@@ -148,6 +163,19 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "fallback": lambda: scene(Fallback(0)),
     "fallback, used": lambda: scene(Fallback(0), steps=FAILS),
     "fallback, a coroutine": lambda: scene(Fallback(call=lambda error: asyncio.sleep(0.1, 0)), steps=FAILS),
+    "timeout, adaptive": lambda: scene(Timeout(1, adaptive=Adaptive(floor=0.1)), rivals=2),
+    "timeout, adaptive, late": lambda: scene(Timeout(0.1, adaptive=Adaptive(floor=0.1)), rivals=2),
+    "timeout, adaptive, in the tick of the result": lambda: scene(
+        Timeout(0.25, adaptive=Adaptive(floor=0.2)), rivals=1
+    ),
+    "timeout, adaptive, shortened meanwhile": lambda: adapted(Timeout(9, adaptive=Adaptive(quantile=0.5, floor=0.2))),
+    "timeout, adaptive, of failures": lambda: scene(Timeout(1, adaptive=Adaptive(floor=0.1)), steps=FAILS, rivals=2),
+    "deadline, by operation": lambda: scene(Deadline(9, per_op={"swept": 0.1}), Timeout(1), rivals=1),
+    "shed": lambda: scene(Shed(), rivals=2),
+    "shed, counting failures": lambda: scene(Shed(min_calls=1), steps=FAILS, rivals=2),
+    "shed, holding back": lambda: scene(Shed(min_calls=1, floor=0.5), tripped=True, rivals=3),
+    "shed, beneath a hedge": lambda: scene(Hedge(0.1, extra=2), Shed(min_calls=1), rivals=1),
+    "shed, above a breaker": lambda: scene(Shed(min_calls=1), Breaker(consecutive=1), tripped=True, rivals=1),
 }
 
 TEN: dict[str, Callable[[], Scene]] = {
