@@ -177,6 +177,7 @@ class Pipeline:
             if position == bound and emit is not None:
                 handler = _observed_attempt(handler, kit, emit)
             if position > 0:
+                kit.branches = any(_has(policy, "branches") for policy in self.policies[: position - 1])
                 handler = self.policies[position - 1].bind(handler, kit)
         self._handler = handler if emit is None else _observed_call(handler, kit, emit)
         self._loop = kit.loop
