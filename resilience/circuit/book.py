@@ -91,7 +91,7 @@ class Circuits(CircuitBreakerListener):
         return key in self._closed or key in self._sick
 
     def _add(self, key: str) -> Circuit:
-        self._forget_unused()
+        self._forget_eldest()
         if len(self) >= _MOST_CIRCUITS:
             self._forget_one()
         circuit = self._closed[key] = Circuit(key, self._rules, self._rng, self._now, (self,), self._mode)
@@ -99,18 +99,15 @@ class Circuits(CircuitBreakerListener):
             circuit.add_listener(listener)
         return circuit
 
-    def _forget_unused(self) -> None:
-        """Only those at the front of each row, which is in order of use: a new key costs no look at all of them."""
+    def _forget_eldest(self) -> None:
+        """Those at the front of each row, which is in order of use: a new key costs no look at all of them."""
         since = self._now() - self._forget_after
         for home in (self._closed, self._sick):
-            for _ in range(len(home)):
+            while home:
                 key, circuit = next(iter(home.items()))
-                if circuit.used > since:
+                if not circuit.unused_since(since):
                     break
-                if circuit.idle:
-                    del home[key]
-                else:
-                    home.move_to_end(key)  # its calls are using it
+                del home[key]
 
     def _forget_one(self) -> None:
         closed = self._closed
@@ -136,5 +133,9 @@ class Circuits(CircuitBreakerListener):
             self._emit(StateChanged("breaker", key, old.label, new.label, breaker.cause, at))
 
     def status(self) -> dict[str, Any]:
-        self._forget_unused()
+        """How each circuit stands, by key, as plain data."""
+        since = self._now() - self._forget_after
+        for home in (self._closed, self._sick):
+            for key in [key for key, circuit in home.items() if circuit.unused_since(since)]:
+                del home[key]
         return {circuit.key: circuit.status() for circuit in self}

@@ -42,7 +42,7 @@ class Circuit(CircuitBreaker):
 
     _state: State
     enter: Callable[[Call], Ticket]
-    calm: State | None
+    calm: Any
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Circuit(CircuitBreaker):
         if now != self.now:
             self.now = now
             for window in self.store.windows:
-                window.ends = -math.inf  # to be turned by the next who counts
+                window.new_clock()
             self._state.new_clock()
             self.rewire()
 
@@ -174,11 +174,12 @@ class Circuit(CircuitBreaker):
         """Whether no call that it admitted in its present state is under way."""
         return self._state.busy == 0
 
-    @property
-    def used(self) -> float:
-        """When it last had to do with a call that counted or wanted to probe, to within a bucket of its window."""
+    def unused_since(self, at: float) -> bool:
+        """Whether no call has counted or wanted to probe since then (to within a bucket), and none is under way."""
         store = self.store
-        return max(store.since, store.until, store.asked, *(window.ends for window in store.windows))
+        if store.since > at or store.until > at or store.asked > at or self._state.busy:
+            return False
+        return all(window.used <= at for window in store.windows)
 
     # Three properties of aiobreaker's, for those who know it; there they compare two time zones, or fail.
 

@@ -10,13 +10,13 @@ __all__ = ["Last"]
 class Last:
     """Counts over the last `most` calls: `calls` (as many as there have been, at most), and `sick` and `slow` ones."""
 
-    __slots__ = ("_results", "calls", "ends", "most", "sick", "slow")
+    __slots__ = ("_results", "calls", "most", "sick", "slow", "used")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._results: deque[tuple[bool, bool]] = deque()
         self.calls = self.sick = self.slow = 0
-        self.ends = 0.0  # when the last of them ended
+        self.used = 0.0  # when the last of them ended
 
     @property
     def rate(self) -> float:
@@ -37,7 +37,7 @@ class Last:
         self._results.append((sick, slow))
         self.sick += sick
         self.slow += slow
-        self.ends = at
+        self.used = at
 
     def clear(self) -> None:
         self.calls = self.sick = self.slow = 0
@@ -45,3 +45,6 @@ class Last:
 
     def catch_up(self, at: float) -> None:
         """Nothing grows old here."""
+
+    def new_clock(self) -> None:
+        """Nor does it matter by which clock."""

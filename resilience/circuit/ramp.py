@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["Ramp"]
 
 _LEAST = 0.1
+_WHOLE = 1 - 1e-9  # ten times a tenth, as floats add up
 
 
 class Ramp:
@@ -29,7 +30,7 @@ class Ramp:
     def admits(self, at: float) -> bool:
         """Whether this call, at `at`, is one of those that are admitted. Asked once a call."""
         self._owed += self.share(at)
-        if self._owed < 1.0:
+        if self._owed < _WHOLE:
             return False
         self._owed -= 1.0
         return True

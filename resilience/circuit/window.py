@@ -20,7 +20,7 @@ class Window:
     Whoever counts a plain success first asks for the time to be caught up with, then adds to `calls`; `add` does both.
     """
 
-    __slots__ = ("_old", "_width", "begins", "calls", "ends", "sick", "slow")
+    __slots__ = ("_old", "_used", "_width", "begins", "calls", "ends", "sick", "slow")
 
     most = math.inf
     """How many calls it can hold."""
@@ -29,6 +29,7 @@ class Window:
         self._width = seconds / _BUCKETS
         self._old: deque[tuple[int, int, int]] = deque(maxlen=_BUCKETS - 1)
         self.calls = self.sick = self.slow = 0
+        self._used = 0.0
         self.begins = self.ends = 0.0  # of the current bucket, on the loop's clock
 
     @property
@@ -50,14 +51,24 @@ class Window:
         self.calls = self.sick = self.slow = 0
         self._old.clear()
 
+    def new_clock(self) -> None:
+        """Have the next who counts turn to a new bucket, by whatever clock."""
+        self.ends = -math.inf
+
     def catch_up(self, at: float) -> None:
         """Forget what is too old at `at`, the time on the loop's clock."""
         if not self.begins <= at < self.ends:
             self.turn(at)
 
+    @property
+    def used(self) -> float:
+        """When something was last counted, to within a bucket: that bucket's end. Looking does not count."""
+        return self.ends if self.calls > sum(calls for calls, _, _ in self._old) else self._used
+
     def turn(self, at: float) -> None:
         """Begin the bucket in which `at` lies. After a pause, or on the clock of another loop, one begins at `at`."""
         passed = max(1, int((at - self.begins) / self._width))
+        self._used = self.used
         if at < self.begins or passed >= _BUCKETS or not self.calls:
             self.clear()
             self.begins = at
