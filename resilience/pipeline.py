@@ -193,6 +193,7 @@ class Pipeline:
                 for observer in around:
                     handler = observer.around_attempt(handler, kit)
             if position > 0:
+                kit.branches = any(_has(policy, "branches") for policy in self.policies[: position - 1])
                 handler = self.policies[position - 1].bind(handler, kit)
         handler = handler if told is None else _observed_call(handler, kit, told)
         for observer in around:

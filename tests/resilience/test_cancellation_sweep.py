@@ -176,6 +176,21 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "shed, holding back": lambda: scene(Shed(min_calls=1, floor=0.5), tripped=True, rivals=3),
     "shed, beneath a hedge": lambda: scene(Hedge(0.1, extra=2), Shed(min_calls=1), rivals=1),
     "shed, above a breaker": lambda: scene(Shed(min_calls=1), Breaker(consecutive=1), tripped=True, rivals=1),
+    "breaker, the last calls": lambda: scene(Breaker(window=None, count_window=2), steps=FAILS, rivals=2),
+    "breaker, slow ones under way": lambda: scene(Breaker(slow_after=0.1, min_calls=2), rivals=2),
+    "breaker, slow ones that trip": lambda: scene(Breaker(slow_after=0.1, min_calls=1), steps=FAILS, rivals=2),
+    "breaker, a slow probe": lambda: scene(Breaker(consecutive=1, slow_after=0.2), tripped=True, rivals=1),
+    "breaker, a ratio of probes": lambda: scene(
+        Breaker(consecutive=1, probes=3, probe_success=0.6), tripped=True, steps=FAILS, rivals=2
+    ),
+    "breaker, a probe whose lease ends": lambda: scene(Breaker(consecutive=1, probe_lease=0.2), tripped=True, rivals=2),
+    "breaker, ramping": lambda: scene(Breaker(consecutive=1, ramp=60), tripped=True, steps=(0, SLOW), rivals=2),
+    "breaker, ramping and slow": lambda: scene(
+        Breaker(consecutive=1, ramp=60, slow_after=9), tripped=True, steps=(0, SLOW), rivals=2
+    ),
+    "breaker, disabled": lambda: scene(Breaker(mode="disabled"), steps=FAILS, rivals=1),
+    "breaker, a shadow": lambda: scene(Breaker(consecutive=1, mode="shadow"), tripped=True, steps=FAILS, rivals=1),
+    "breaker, under a hedge": lambda: scene(Hedge(0.1), Breaker(consecutive=1, slow_after=0.2), steps=FAILS),
 }
 
 TEN: dict[str, Callable[[], Scene]] = {
