@@ -32,12 +32,14 @@ from .verdict import Kind, Verdict
 if TYPE_CHECKING:
     from .config import load
     from .events import Emit
+    from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
     from .policies.rate_limit import RateLimit
 
 __all__ = [
+    "AdaptiveLimit",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
@@ -67,6 +69,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",

@@ -137,7 +137,8 @@ class Gate:
         if not turn.done():
             turn.set_result(why)
             del self.waiting[turn]
-            self.admit()  # who stood behind it may take less
+            if self.waiting and self.busy < self.limit:  # who stood behind it may take less
+                turn.get_loop().call_soon(self.admit)  # not now: the time of others is up in this very tick
 
     def _withdraw(self, turn: Future[str], weight: int) -> None:
         """One who waited does not come."""
