@@ -29,10 +29,22 @@ class Gate:
     """At most `limit` places taken at once, at most `queue` callers waiting, each at most `max_wait` seconds.
 
     `busy` counts the places taken; an owner may count up itself while ``busy < limit`` and nobody waits, and count down
-    while nobody waits. `policy` and `name` are who refuses, and for whom. ``"lifo"`` serves the newest first.
+    while nobody waits. ``"lifo"`` serves the newest first. A refusal says that `policy` refuses, for `name` if there is
+    one, and speaks of places where calls are `weighted`.
     """
 
-    __slots__ = ("_max_wait", "_name", "_newest", "_policy", "_queue", "busy", "limit", "refused", "waiting")
+    __slots__ = (
+        "_max_wait",
+        "_name",
+        "_newest",
+        "_policy",
+        "_queue",
+        "_weighted",
+        "busy",
+        "limit",
+        "refused",
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -42,6 +54,7 @@ class Gate:
         order: Order = "fifo",
         policy: str = "bulkhead",
         name: str = "",
+        weighted: bool = False,
     ) -> None:
         self.limit = limit
         self.busy = 0
@@ -51,7 +64,8 @@ class Gate:
         self._max_wait = max_wait
         self._newest = order == "lifo"
         self._policy = policy
-        self._name = f" of {name!r}" if name else ""
+        self._name = name
+        self._weighted = weighted
 
     def enter(self, weight: int) -> bool:
         """Take places if they are free and nobody is before this caller."""
@@ -149,6 +163,11 @@ class Gate:
         self.admit()
 
     def _refusal(self, more: str) -> BulkheadFull:
-        error = BulkheadFull(f"{self.busy} calls{self._name} are running{more}")
+        of = f" of {self._name!r}" if self._name else ""
+        if self._weighted:
+            what = f"{self.busy} of {self.limit} places{of} are taken{more}"
+        else:
+            what = f"{self.busy} calls{of} are running{more}"
+        error = BulkheadFull(what)
         error.policy = self._policy
         return error

@@ -93,7 +93,7 @@ class Bulkhead(Policy):
         weigh = None if self.weight == "one" else _weigher(self.weight, limit)
 
         def make(name: str = "") -> Gate:
-            return Gate(limit, queue, max_wait, order, name=name)
+            return Gate(limit, queue, max_wait, order, name=name, weighted=weigh is not None)
 
         if key is not None:
             gates = kit.keep("bulkhead", self, lambda: Gates(make))
