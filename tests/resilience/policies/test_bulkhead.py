@@ -88,6 +88,25 @@ async def test_max_wait_bounds_the_queue() -> None:
 
 
 @virtual
+async def test_whoever_is_cancelled_or_let_in_as_its_time_is_up_is_not_refused_as_well() -> None:
+    """What comes first in the tick is what happened."""
+    for end in ("cancelled", "let in"):
+        pipeline = Pipeline(Bulkhead(1, queue=1, max_wait=1))
+        holder = start(pipeline, Script(after(5, "ok")), 1)[0]
+        await asyncio.sleep(0)
+        tasks: list[asyncio.Task[Any]] = []
+        gate = pipeline.states["bulkhead"]
+        first = (lambda tasks=tasks: tasks[0].cancel()) if end == "cancelled" else (lambda gate=gate: gate.resize(2))
+        asyncio.get_running_loop().call_later(1, first)
+        tasks += start(pipeline, Script("second"), 1)
+        (outcome,) = await asyncio.gather(*tasks, return_exceptions=True)
+        assert outcome == "second" if end == "let in" else isinstance(outcome, asyncio.CancelledError)
+        assert await holder == "ok"
+        status = pipeline.status()["bulkhead"]
+        assert (status["busy"], status["waiting"], status["refused"]) == (0, 0, 0)
+
+
+@virtual
 async def test_the_deadline_bounds_the_queue() -> None:
     """Past its deadline a waiter is TimedOut, not sent."""
     pipeline = Pipeline(Deadline(1), Bulkhead(1, queue=5), Timeout(60))
