@@ -6,6 +6,7 @@ error", no ambient registry. `Call.attempts` is therefore the whole history of a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -67,6 +68,13 @@ class Attempt:
     waited: float = 0.0
     limits: LimitReport | None = None
     notes: dict[str, Any]
+    # The tracer's, who keeps what it would rather not make a record for until it knows that somebody wants to see it.
+    at: float | None = None
+    ended: float | None = None
+    remaining: float | None = None
+    outcome: str = "ok"
+    error_type: str = ""
+    pause: tuple[str, float, float | None] | None = None
 
     def __getattr__(self, name: str) -> dict[str, Any]:
         if name != "notes":
@@ -95,7 +103,8 @@ class Call:
     """The attempt's record if anybody has asked for it yet, for those who would only look at what is there."""
     reached = False
     """Whether the target was called before there was a record to say so."""
-    _history: list[Attempt] | None = None
+    history: list[Attempt] | None = None
+    """The attempts so far, if there was more to note than one; `attempts` makes it."""
 
     def __init__(
         self,
@@ -131,9 +140,9 @@ class Call:
     @property
     def attempts(self) -> list[Attempt]:
         """Every attempt of this run so far, in the order in which they began."""
-        history = self._history
+        history = self.history
         if history is None:
-            history = self._history = [self.attempt]
+            history = self.history = [self.attempt]
         return history
 
     def again(self, kind: str) -> Call:
@@ -147,11 +156,25 @@ class Call:
     def copy(self) -> Call:
         """The same attempt in a call of its own, for a branch that runs beside others."""
         other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
-        other.lent, other.record, other.made, other._history = self.lent, self.record, self.attempt, self.attempts
+        other.lent, other.record, other.made, other.history = self.lent, self.record, self.attempt, self.attempts
         return other
 
     def __repr__(self) -> str:
         return f"Call({self.op.name!r}, attempts={len(self.attempts)})"
+
+
+def _make_room(record: Attempt | Call) -> None:
+    """Give all later instances of this class room for every field.
+
+    CPython (3.11 on) learns from the first instances how much room to make; what finds none costs a dictionary.
+    """
+    for name in dir(type(record)):
+        if not name.startswith("__") and not callable(value := getattr(record, name)) and name != "attempts":
+            setattr(record, name, value)
+
+
+_make_room(Attempt())
+_make_room(Call(Op(""), asyncio.sleep))
 
 
 class TakesCall:

@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from .call import Call, Handler, Op, TakesCall
 from .errors import ConfigError
-from .events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
+from .events import Around, AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
 from .kit import Kit
 from .policy import Bindable, Policy
 from .timers import until
@@ -167,9 +167,11 @@ class Pipeline:
     def _link(self) -> None:
         """Bind the policies to the running loop and to those who observe: first, and when either changes."""
         found = self.discover()
-        emit = fan_out(self._observers if found is None else (*self._observers, found))
+        observers = self._observers if found is None else (*self._observers, found)
+        around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
+        told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
         kit = self._kit
-        kit.link(get_running_loop(), emit)
+        kit.link(get_running_loop(), fan_out(observers))
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
         armed = any(_has(policy, "enforces_deadline") for policy in self.policies[arm:])
@@ -177,11 +179,16 @@ class Pipeline:
         for position in range(len(self.policies), -1, -1):  # position: how many policies lie above
             if position == arm and not armed:
                 handler = _until_deadline(handler)
-            if position == bound and emit is not None:
-                handler = _observed_attempt(handler, kit, emit)
+            if position == bound:
+                handler = handler if told is None else _observed_attempt(handler, kit, told)
+                for observer in around:
+                    handler = observer.around_attempt(handler, kit)
             if position > 0:
                 handler = self.policies[position - 1].bind(handler, kit)
-        self._handler = handler if emit is None else _observed_call(handler, kit, emit)
+        handler = handler if told is None else _observed_call(handler, kit, told)
+        for observer in around:
+            handler = observer.around_call(handler, kit)
+        self._handler = handler
         self._linked = _linked_to(kit.loop)
         _pipelines.add(self)
 
@@ -298,9 +305,9 @@ def _has(policy: object, flag: str) -> bool:
 def _until_deadline(next: Handler) -> Handler:
     """Enforce the call's deadline where no timeout beneath does."""
 
-    async def run(call: Call) -> Any:
+    def run(call: Call) -> Awaitable[Any]:
         deadline = call.deadline
-        return await (next(call) if deadline is None else until(deadline, next, call, _sent))
+        return next(call) if deadline is None else until(deadline, next, call, _sent)
 
     return run
 
