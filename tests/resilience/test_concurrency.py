@@ -154,8 +154,8 @@ def line(slope: float, windows: int = 12) -> list[tuple[float, float]]:
 def test_the_guard_speaks_when_most_of_the_growth_waits() -> None:
     """Slope 1: a saturated target, where all of it waits. Slope 0: all of it is throughput."""
     assert told(line(1.0))
-    assert told(line(0.6))
-    assert not told(line(0.4))
+    assert told(line(0.51))
+    assert not told(line(0.49))
     assert not told(line(0.0))
     assert not told(line(-1.0))
 
