@@ -130,10 +130,10 @@ def _weigher(weight: str | _Weigh, limit: int) -> _Weigh:
 
 def _one_each(next: Handler, kit: Kit, gate: Gate) -> Handler:
     """The handler of one limit for all, where every call takes one place."""
-    limit, waiting = gate.limit, gate.waiting
+    waiting = gate.waiting
 
     async def run(call: Call) -> Any:
-        if gate.busy < limit:
+        if gate.busy < gate.limit:
             gate.busy += 1
         else:
             await gate.wait(call, kit)

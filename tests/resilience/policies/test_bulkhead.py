@@ -187,6 +187,21 @@ async def order_of(pipeline: Pipeline, *calls: tuple[float, float, Op]) -> list[
     return order
 
 
+@virtual
+async def test_a_limit_may_be_moved_by_hand() -> None:
+    """Through the state that the pipeline keeps: up lets in who waits, down puts nobody out, and newcomers obey it."""
+    pipeline = Pipeline(Bulkhead(1, queue=9))
+    script = Script(after(1, "ok"))
+    first = start(pipeline, script, 3)
+    await asyncio.sleep(0.5)
+    pipeline.states["bulkhead"].resize(4)
+    second = start(pipeline, script, 2)
+    await asyncio.sleep(0)
+    pipeline.states["bulkhead"].resize(1)
+    assert await asyncio.gather(*first, *second) == ["ok"] * 5
+    assert script.begun == [0, 0.5, 0.5, 0.5, 1.5]
+
+
 # -- last in, first out ---------------------------------------------------------------------------------------
 
 
