@@ -33,6 +33,7 @@ from .verdict import Kind, Verdict
 if TYPE_CHECKING:
     from .config import load
     from .events import Emit
+    from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adaptive",
+    "AdaptiveLimit",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
@@ -72,6 +74,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",

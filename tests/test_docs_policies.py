@@ -139,7 +139,8 @@ def test_the_index_lists_every_policy_and_the_order_is_the_readmes() -> None:
     order = ORDER.findall(index)
     assert order == ORDER.findall((ROOT / "README.md").read_text())
     steps = [step.replace(" ", "_") for step in order[0].split(" - ") if step != "[attempt]"]
-    assert steps == [page for _, page, _ in linked]
+    beside = {"adaptive_limit"}  # stands where a bulkhead does
+    assert steps == [page for _, page, _ in linked if page not in beside]
 
 
 # -- the verdict table ----------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ POLICIES = {
     "breaker": "breaker.Breaker",
     "rate_limit": "rate_limit.RateLimit",
     "bulkhead": "bulkhead.Bulkhead",
+    "adaptive_limit": "adaptive_limit.AdaptiveLimit",
     "timeout": "timeout.Timeout",
     "pool": "pool.Pool",
     "fallback": "fallback.Fallback",

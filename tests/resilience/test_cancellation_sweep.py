@@ -14,6 +14,7 @@ import pytest
 
 from resilience import (
     Adaptive,
+    AdaptiveLimit,
     Breaker,
     Bulkhead,
     CircuitOpen,
@@ -191,6 +192,22 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "breaker, disabled": lambda: scene(Breaker(mode="disabled"), steps=FAILS, rivals=1),
     "breaker, a shadow": lambda: scene(Breaker(consecutive=1, mode="shadow"), tripped=True, steps=FAILS, rivals=1),
     "breaker, under a hedge": lambda: scene(Hedge(0.1), Breaker(consecutive=1, slow_after=0.2), steps=FAILS),
+    "bulkhead, stack": lambda: scene(Bulkhead(1, queue=4, order="lifo"), rivals=3),
+    "bulkhead, stack, late": lambda: scene(Bulkhead(1, queue=4, max_wait=0.25, order="lifo"), rivals=3),
+    "bulkhead, by key": lambda: scene(Bulkhead(1, queue=2, key="op"), rivals=2),
+    "bulkhead, heavy": lambda: scene(Bulkhead(3, queue=4, weight="cost"), op=Op("heavy", cost=2), rivals=2),
+    "bulkhead, heavy, late": lambda: scene(
+        Bulkhead(3, queue=4, max_wait=0.25, key="op", weight="cost"), op=Op("heavy", cost=2), rivals=2
+    ),
+    "bulkhead, past the deadline": lambda: scene(Deadline(0.3), Bulkhead(1, queue=4), rivals=2),
+    "adaptive limit": lambda: scene(AdaptiveLimit(), rivals=2),
+    "adaptive limit, full": lambda: scene(AdaptiveLimit(initial=1), rivals=1),
+    "adaptive limit, queue": lambda: scene(AdaptiveLimit(initial=1, queue=4), rivals=3),
+    "adaptive limit, queue, late": lambda: scene(AdaptiveLimit("vegas", initial=1, queue=4, max_wait=0.25), rivals=2),
+    "adaptive limit, dropping": lambda: scene(
+        AdaptiveLimit("aimd", initial=2, queue=4), steps=(after(0.1, Lost()), SLOW), rivals=4
+    ),
+    "adaptive limit, throttled": lambda: scene(retry(), AdaptiveLimit(initial=2, queue=4), steps=THROTTLES, rivals=3),
 }
 
 TEN: dict[str, Callable[[], Scene]] = {
