@@ -14,6 +14,7 @@ from .errors import (
     BudgetSpent,
     BulkheadFull,
     ConfigError,
+    PipelineWarning,
     PoolExhausted,
     RateLimited,
     Refused,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
     from .policies.rate_limit import RateLimit
+    from .registry import PipelineRegistry
 
 __all__ = [
     "Breaker",
@@ -51,6 +53,8 @@ __all__ = [
     "Kind",
     "Op",
     "Pipeline",
+    "PipelineRegistry",
+    "PipelineWarning",
     "Policy",
     "Pool",
     "PoolExhausted",
@@ -71,6 +75,7 @@ _LAZY = {
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
+    "PipelineRegistry": ".registry",
     "RateLimit": ".policies.rate_limit",
     "load": ".config",
 }

@@ -13,6 +13,7 @@ __all__ = [
     "BudgetSpent",
     "BulkheadFull",
     "ConfigError",
+    "PipelineWarning",
     "PoolExhausted",
     "RateLimited",
     "Refused",
@@ -27,6 +28,13 @@ class ResilienceError(Exception):
 
 class ConfigError(ResilienceError, ValueError):
     """A policy, a pipeline or a file that cannot work. The text says where, what was found and what is allowed."""
+
+
+class PipelineWarning(UserWarning):
+    """An order of policies that cannot work as it reads. The text begins with the name of the rule.
+
+    To silence one rule: ``warnings.filterwarnings("ignore", "breaker-outside-retry", PipelineWarning)``.
+    """
 
 
 class Refused(ResilienceError):

@@ -17,6 +17,7 @@ from ..errors import BulkheadFull, TimedOut
 from ..events import Waiting
 from ..kit import Kit
 from ..policy import Policy
+from ..streams import StreamHandler, held
 from ..units import Seconds, check
 
 __all__ = ["Bulkhead"]
@@ -131,3 +132,6 @@ class Bulkhead(Policy):
                 gate.leave()
 
         return run
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return held(next, lambda hold: self.bind(hold, kit))

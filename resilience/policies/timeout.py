@@ -14,6 +14,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, TimedOut
 from ..kit import Kit
 from ..policy import Policy
+from ..streams import StreamHandler, stepped
 from ..timers import Lane, until
 from ..units import Seconds, check
 
@@ -64,6 +65,9 @@ class Timeout(Policy):
             return result
 
         return run
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return stepped(next, lambda step: self.bind(step, kit))
 
 
 def _sent(call: Call) -> bool:
