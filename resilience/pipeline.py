@@ -99,6 +99,7 @@ class Pipeline:
         self._kit = Kit(name, classify, random.Random(seed), shared, scope)  # noqa: S311 (jitter, not secrets)
         self._linked: _Linked = _TO_NONE
         self._handler: Handler
+        self._listening: tuple[Emit, ...] = ()
         self._streams: StreamHandler | None = None
         warn(new_findings(policies, _told), name)
 
@@ -222,7 +223,9 @@ class Pipeline:
 
     def _link(self) -> None:
         """Bind the policies to the running loop and to those who observe: first, and when either changes."""
-        self._kit.link(get_running_loop(), fan_out(self._all_observers()))
+        found = self.discover()
+        self._listening = self._observers if found is None else (*self._observers, found)
+        self._kit.link(get_running_loop(), fan_out(self._listening))
         self._handler = self._fold(_leaf, _bind, _call, _call)
         self._streams = None
         self._linked = _linked_to(self._kit.loop)
@@ -238,17 +241,13 @@ class Pipeline:
         call.deadline = _deadline.get()
         return self._streams(call)
 
-    def _all_observers(self) -> tuple[Emit, ...]:
-        found = self.discover()
-        return self._observers if found is None else (*self._observers, found)
-
     def _fold(self, handler: H, bind: _BindPolicy[H], whole: _Adapt[H], step: _Adapt[H]) -> H:
         """Put everything around `handler`, from the inside out: the policies, the observers, who enforces the deadline.
 
         `whole` puts what is made for calls around the whole of one, `step` around all that takes time; which for a
         stream are not the same.
         """
-        kit, observers = self._kit, self._all_observers()
+        kit, observers = self._kit, self._listening
         around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
         bound = self._boundary()
@@ -258,13 +257,9 @@ class Pipeline:
             if position == arm and not armed:
                 handler = step(handler, _until_deadline)
             if position == bound:
-                handler = (
-                    handler
-                    if told is None
-                    else whole(handler, functools.partial(_observed_attempt, kit=kit, emit=told))
-                )
+                handler = handler if told is None else whole(handler, _with(_observed_attempt, kit, told))
                 for observer in around:
-                    handler = whole(handler, functools.partial(observer.around_attempt, kit=kit))
+                    handler = whole(handler, _with(observer.around_attempt, kit))
             if position > 0:
                 handler = bind(self.policies[position - 1], handler, kit)
         handler = handler if told is None else whole(handler, _with(_observed_call, kit, told))

@@ -73,6 +73,7 @@ async def test_max_wait_bounds_the_queue() -> None:
     assert await pipeline.run(Script("free again")) == "free again"
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_the_deadline_bounds_the_queue() -> None:
     """Past its deadline a waiter is TimedOut, not sent."""
