@@ -42,14 +42,14 @@ class _Held(Stage):
         self.inside: Coroutine[Any, Any, Any] | None = None
         self.error: BaseException | None = None
 
-    async def step(self, sent: Any, thrown: BaseException | None) -> Any:
+    async def step(self, sent: Any) -> Any:
         if self.inside is None:
             coroutine: Any = self.enter(self.call)
             if not await _drive(self.context, coroutine, None):
                 raise RuntimeError("a policy that answers without its target cannot be held around a stream")
             self.inside = coroutine  # no turn of the loop lies between its being let in and this
         try:
-            return await self.advance(sent, thrown)
+            return await self.advance(sent)
         except StopAsyncIteration:
             raise
         except BaseException as error:

@@ -18,25 +18,33 @@ StreamHandler: TypeAlias = Callable[[Call], Items]
 
 
 class Stage:
-    """One open stream as a policy sees it: `items` is what lies beneath, made when the first item is asked for."""
+    """One open stream as a policy sees it: `items` is what lies beneath, made when the first item is asked for.
 
-    __slots__ = ("call", "items", "next")
+    `thrown` is what the consumer has thrown, until it is passed on. (As an argument it would stay in every frame that
+    it passes when it is raised again: a cycle through its traceback.)
+    """
+
+    __slots__ = ("call", "items", "next", "thrown")
 
     def __init__(self, next: StreamHandler, call: Call) -> None:
         self.next = next
         self.call = call
         self.items: Items | None = None
+        self.thrown: BaseException | None = None
 
-    def advance(self, sent: Any, thrown: BaseException | None) -> Awaitable[Any]:
+    def advance(self, sent: Any) -> Awaitable[Any]:
         """Go on beneath: to the next item, with what the consumer sent or threw."""
         items = self.items
         if items is None:
             items = self.items = self.next(self.call)
-        return items.asend(sent) if thrown is None else items.athrow(thrown)
+        if self.thrown is None:
+            return items.asend(sent)
+        thrown, self.thrown = self.thrown, None
+        return items.athrow(thrown)
 
-    async def step(self, sent: Any, thrown: BaseException | None) -> Any:
+    async def step(self, sent: Any) -> Any:
         """The next item. Raises `StopAsyncIteration` at the end."""
-        return await self.advance(sent, thrown)
+        return await self.advance(sent)
 
     async def close(self) -> None:
         """Called once, however the stream ended, in whichever task it ended."""
@@ -50,22 +58,19 @@ def generator(make: Callable[..., Stage]) -> Callable[..., Items]:
     async def relayed(*args: Any, **kwargs: Any) -> Items:
         stage = make(*args, **kwargs)
         sent: Any = None
-        thrown: BaseException | None = None
         try:
             while True:
                 try:
-                    item = await stage.step(sent, thrown)
+                    item = await stage.step(sent)
                 except StopAsyncIteration:
                     return
-                sent = thrown = None
                 try:
                     sent = yield item
                 except GeneratorExit:
                     raise
                 except BaseException as error:  # the consumer threw it: the generator beneath decides what it means
-                    thrown = error
+                    stage.thrown = error
         finally:
-            thrown = None  # its traceback refers to this frame
             await stage.close()
 
     return relayed

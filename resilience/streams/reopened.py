@@ -49,14 +49,15 @@ class _Reopened(Stage):
         self.story: Story | None = None
         self.last: Any = _NOTHING
 
-    async def step(self, sent: Any, thrown: BaseException | None) -> Any:
+    async def step(self, sent: Any) -> Any:
+        thrown = self.thrown is not None
         while True:
             try:
-                item = await self.advance(sent, thrown)
+                item = await self.advance(sent)
             except StopAsyncIteration:
                 raise
             except Exception as error:
-                if thrown is not None:  # what comes of an error that the consumer threw is the consumer's
+                if thrown:  # what comes of an error that the consumer threw is the consumer's
                     raise
                 pause = self._pause(error)
             else:

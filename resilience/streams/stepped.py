@@ -34,22 +34,19 @@ class _Stepped(Stage):
         self.through = through
         self.steps = steps
 
-    async def step(self, sent: Any, thrown: BaseException | None) -> Any:
+    async def step(self, sent: Any) -> Any:
         call, steps = self.call, self.steps
-        steps[call] = lambda: self._beneath(sent, thrown)
+        steps[call] = lambda: self._beneath(sent)
         try:
             item = await self.through(call)
         finally:
             steps.pop(call, None)  # it may have been refused
-            thrown = None  # its traceback refers to this frame
         if item is _END:
             raise StopAsyncIteration
         return item
 
-    async def _beneath(self, sent: Any, thrown: BaseException | None) -> Any:
+    async def _beneath(self, sent: Any) -> Any:
         try:
-            return await self.advance(sent, thrown)
+            return await self.advance(sent)
         except StopAsyncIteration:
             return _END
-        finally:
-            thrown = None
