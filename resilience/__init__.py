@@ -15,6 +15,7 @@ from .errors import (
     BulkheadFull,
     ConfigError,
     LoadShed,
+    PipelineWarning,
     PoolExhausted,
     RateLimited,
     Refused,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .policies.hedge import Hedge
     from .policies.rate_limit import RateLimit
     from .policies.shed import Shed
+    from .registry import PipelineRegistry
 
 __all__ = [
     "Adaptive",
@@ -57,6 +59,8 @@ __all__ = [
     "LoadShed",
     "Op",
     "Pipeline",
+    "PipelineRegistry",
+    "PipelineWarning",
     "Policy",
     "Pool",
     "PoolExhausted",
@@ -79,6 +83,7 @@ _LAZY = {
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
+    "PipelineRegistry": ".registry",
     "RateLimit": ".policies.rate_limit",
     "Shed": ".policies.shed",
     "load": ".config",

@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..gate import Gate, Order
 from ..kit import Kit
 from ..policy import Policy
+from ..streams import StreamHandler, held
 from ..units import Seconds, check
 
 __all__ = ["Bulkhead"]
@@ -100,6 +101,9 @@ class Bulkhead(Policy):
             return _by_key(next, kit, gates, key if callable(key) else _KEYS[key], weigh)
         gate = kit.keep("bulkhead", self, make)
         return _one_each(next, kit, gate) if weigh is None else _by_weight(next, kit, gate, weigh)
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return held(next, lambda hold: self.bind(hold, kit))
 
 
 def _weigher(weight: str | _Weigh, limit: int) -> _Weigh:

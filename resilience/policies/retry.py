@@ -21,6 +21,7 @@ from ..kit import Kit
 from ..matching import On, matcher
 from ..policy import Policy
 from ..schedule import Jitter, Wait, check_wait, schedule
+from ..streams import Resume, StreamHandler, check_resume, reopened
 from ..units import Seconds, check
 from ..verdict import Kind, Verdict
 
@@ -53,6 +54,7 @@ class Retry(Policy):
     jitter: Jitter = "full"
     max_wait: Seconds = 20.0
     max_retry_after: Seconds = 30.0
+    resume: Resume = None
 
     def __post_init__(self) -> None:
         check("Retry", "attempts", self.attempts, least=1, whole=True)
@@ -62,6 +64,7 @@ class Retry(Policy):
         if self.result is not None and not callable(self.result):
             raise ConfigError(f"Retry: result is {self.result!r}, must be a function of the result")
         check_wait("Retry", self.wait, self.jitter)
+        check_resume("Retry", self.resume)
 
     def unsafe(self) -> str | None:
         if self.on is not None or self.result is not None:
@@ -103,6 +106,10 @@ class Retry(Policy):
                 error = story = None  # their tracebacks refer to this frame
 
         return run
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        matches = matcher("Retry", self.on)
+        return reopened(next, lambda: _Story(self, kit, matches), self.resume)
 
 
 class _Story:

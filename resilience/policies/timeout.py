@@ -17,6 +17,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, TimedOut
 from ..kit import Kit
 from ..policy import Policy
+from ..streams import StreamHandler, stepped
 from ..timers import Lane, until
 from ..units import Seconds, check
 from ..verdict import Kind
@@ -126,6 +127,9 @@ def _adaptive(next: Handler, kit: Kit, grants: Grants) -> Handler:
 def _count(grant: Grant, call: Call, seconds: float, at: float) -> None:
     if not call.attempt.lost:
         grant.latency.add(seconds, at)
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return stepped(next, lambda step: self.bind(step, kit))
 
 
 def _sent(call: Call) -> bool:

@@ -87,6 +87,7 @@ async def test_max_wait_bounds_the_queue() -> None:
     assert await pipeline.run(Script("free again")) == "free again"
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_whoever_is_cancelled_or_let_in_as_its_time_is_up_is_not_refused_as_well() -> None:
     """What comes first in the tick is what happened."""
