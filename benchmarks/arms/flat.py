@@ -28,18 +28,22 @@ async def suspends() -> int:
 
 
 async def _rate(target: Target, in_flight: int, calls: int) -> float:
-    """Nanoseconds per call, with `in_flight` tasks that call again and again."""
-    each = max(1, calls // in_flight)
+    """Nanoseconds per call in the steady state of `in_flight` tasks that call again and again."""
+    first, last = in_flight, in_flight + max(calls, 2 * in_flight)  # starting and ending tasks is not timed
+    done = begun = ended = 0
 
     async def worker() -> None:
-        for _ in range(each):
+        nonlocal done, begun, ended
+        while done < last:
             await target()
+            done += 1
+            if done == first:
+                begun = time.perf_counter_ns()
+            elif done == last:
+                ended = time.perf_counter_ns()
 
-    tasks = [asyncio.ensure_future(worker()) for _ in range(in_flight)]
-    await asyncio.sleep(0)  # all of them are in their first call now
-    begun = time.perf_counter_ns()
-    await asyncio.gather(*tasks)
-    return (time.perf_counter_ns() - begun) / (each * in_flight)
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+    return (ended - begun) / (last - first)
 
 
 async def overlapping(counts: Sequence[int], calls: int, rounds: int) -> dict[int, dict[str, list[float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -72,10 +73,8 @@ async def three_failures() -> Target:
 
 async def trip(guarded: Target) -> None:
     for _ in range(40):
-        try:
+        with suppress(Exception):
             await guarded()
-        except Exception:
-            continue
 
 
 async def refusal() -> Target:

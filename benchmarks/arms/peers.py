@@ -5,6 +5,7 @@ hyx and pyresilience have all five; redress has no rate limit and no bulkhead, i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -85,8 +86,6 @@ async def open_aiobreaker() -> Target:
         return await breaker.call_async(failing)
 
     for _ in range(8):
-        try:
+        with suppress(Exception):
             await guarded()
-        except Exception:
-            continue
     return guarded
