@@ -14,6 +14,8 @@ from .errors import (
     BudgetSpent,
     BulkheadFull,
     ConfigError,
+    LoadShed,
+    PipelineWarning,
     PoolExhausted,
     RateLimited,
     Refused,
@@ -25,19 +27,24 @@ from .policies.bulkhead import Bulkhead
 from .policies.deadline import Deadline
 from .policies.pool import Pool
 from .policies.retry import Retry
-from .policies.timeout import Timeout
+from .policies.timeout import Adaptive, Timeout
 from .policy import Policy
 from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:
     from .config import load
     from .events import Emit
+    from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
     from .policies.rate_limit import RateLimit
+    from .policies.shed import Shed
+    from .registry import PipelineRegistry
 
 __all__ = [
+    "Adaptive",
+    "AdaptiveLimit",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
@@ -49,8 +56,11 @@ __all__ = [
     "Fallback",
     "Hedge",
     "Kind",
+    "LoadShed",
     "Op",
     "Pipeline",
+    "PipelineRegistry",
+    "PipelineWarning",
     "Policy",
     "Pool",
     "PoolExhausted",
@@ -59,6 +69,7 @@ __all__ = [
     "Refused",
     "ResilienceError",
     "Retry",
+    "Shed",
     "TimedOut",
     "Timeout",
     "Verdict",
@@ -67,11 +78,14 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
+    "PipelineRegistry": ".registry",
     "RateLimit": ".policies.rate_limit",
+    "Shed": ".policies.shed",
     "load": ".config",
 }
 

@@ -7,6 +7,7 @@ synchronously; the waiting and the sending are the policy's.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +70,10 @@ class Story:
         self._began = began
         self._lines: list[str] = []
 
-    def pause(self, call: Call, error: Exception | None, value: Any, since: int) -> float | None:
+    def pause(self, call: Call, error: Exception | None, value: Any, since: float = math.inf) -> float | None:
         """Seconds until the next attempt, or None if there shall be none.
 
-        `since` is what `nesting.given_up` was when the attempt began.
+        `since` is what `nesting.given_up` was when the attempt began, infinite where nobody looked.
         """
         terms, verdict, nested = self._terms, None, False
         if error is None:

@@ -22,6 +22,7 @@ from ..matching import On, matcher
 from ..policy import Policy
 from ..schedule import Jitter, Wait, check_wait
 from ..story import Story, Terms
+from ..streams import Items, Resume, StreamHandler, check_resume, reopened
 from ..units import Seconds, check
 
 __all__ = ["Retry"]
@@ -58,6 +59,7 @@ class Retry(Policy):
     jitter: Jitter = "full"
     max_wait: Seconds = 20.0
     max_retry_after: Seconds = 30.0
+    resume: Resume = None
     max_duration: Seconds | None = None
     throttled_wait: Wait | None = None
     abort_on: On = None
@@ -77,6 +79,7 @@ class Retry(Policy):
         check_wait("Retry", self.wait, self.jitter)
         if self.throttled_wait is not None:
             check_wait("Retry", self.throttled_wait, self.jitter, "throttled_wait")
+        check_resume("Retry", self.resume)
         check_budget("Retry", self.budget)
 
     def unsafe(self) -> str | None:
@@ -96,6 +99,12 @@ class Retry(Policy):
             if budgets.counter is not None:
                 return _counting(next, again, self.result, budgets.counter)
         return _accounting(next, again, self.result, budgets, tells, kit.now)
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        budgets, tells = join(self.budget, kit)
+        terms = Terms(self, kit, budgets)
+        items = reopened(next, lambda: Story(terms, kit.now()), self.resume)
+        return _telling(items, budgets) if budgets is not None and tells else items
 
 
 def _lean(next: Handler, again: Again, unwanted: Unwanted) -> Handler:
@@ -160,6 +169,17 @@ def _accounting(
                 return value
             rest = again(call, None, value, since, began)
         return await rest
+
+    return run
+
+
+def _telling(next: StreamHandler, budgets: Budgets) -> StreamHandler:
+    """A stream that is opened counts as a call that begins."""
+
+    def run(call: Call) -> Items:
+        if call.made is None or call.made.number == 1:
+            budgets.begin(call)
+        return next(call)
 
     return run
 

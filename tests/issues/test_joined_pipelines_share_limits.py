@@ -27,5 +27,5 @@ async def test_the_pool_is_the_same() -> None:
     opened: list[object] = []
     one = Pipeline(Pool(lambda: opened.append(object()), name="rest"), shared={})
     await one.run(Script())
-    await (one + Timeout(1)).run(Script())
+    await (Timeout(1) + one).run(Script())
     assert len(opened) == 1

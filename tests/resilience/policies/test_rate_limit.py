@@ -322,6 +322,7 @@ async def test_no_wait_at_all() -> None:
     assert script.count >= 0.9 * 2 * clock() - 2
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_the_deadline_refuses_at_once() -> None:
     """Whichever way it was set; a turn in the very moment of the deadline is too late as well."""
