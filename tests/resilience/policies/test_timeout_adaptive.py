@@ -355,6 +355,7 @@ async def test_nothing_is_kept_where_it_is_not_adaptive() -> None:
 def test_an_allowance_rounds_up_to_a_step() -> None:
     """So that lengths are few: within 10 % there is one."""
     rules = Adaptive(quantile=0.5, factor=1, floor=0.01, ceiling=100)
+    assert Allowance(rules, 50).seconds == 50
     lengths = set()
     for thousandths in range(1000, 2000, 10):
         allowance = Allowance(rules, 50)
@@ -386,6 +387,11 @@ def test_wrong_settings_are_named(make: Any, message: str) -> None:
     """The error says which field of what, and what is allowed."""
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_the_defaults() -> None:
+    """Twice the 99th percentile of the last minute, no less than half a second, no more than the cold start."""
+    assert Adaptive() == Adaptive(quantile=0.99, factor=2.0, floor=0.5, ceiling=None, window=60.0)
 
 
 def test_the_bounds_may_meet() -> None:
