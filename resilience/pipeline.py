@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import random
-from asyncio import AbstractEventLoop, CancelledError, get_running_loop
+from asyncio import AbstractEventLoop, BaseEventLoop, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from .call import Call, Handler, Op, TakesCall
-from .errors import ConfigError, TimedOut
-from .events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
+from .errors import ConfigError
+from .events import Around, AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
 from .kit import Kit
 from .policy import Bindable, Policy
-from .timers import alarm
+from .timers import until
 from .verdict import Classify
 from .verdict import classify as default_classify
 
@@ -89,14 +92,14 @@ class Pipeline:
         self._observers = observers
         self._shared = shared
         self._kit = Kit(name, classify, random.Random(seed), shared, scope)  # noqa: S311 (jitter, not secrets)
-        self._loop: AbstractEventLoop | None = None
+        self._linked: _Linked = _TO_NONE
         self._handler: Handler
 
     # -- the three ways in ------------------------------------------------------------------------------------
 
     async def run(self, fn: Callable[..., Awaitable[T]], /, *args: Any, op: Op | None = None, **kwargs: Any) -> T:
         """Call ``fn(*args, **kwargs)`` through the pipeline. Raises what the last attempt raised, or `Refused`."""
-        if get_running_loop() is not self._loop:
+        if self._linked._thread_id != get_ident():
             self._link()
         result: T = await self._handler(Call(op or _UNKNOWN_OP, fn, args, kwargs, _deadline.get()))
         return result
@@ -118,7 +121,7 @@ class Pipeline:
         ambient = _deadline.get()
         if ambient is not None and (call.deadline is None or ambient < call.deadline):
             call.deadline = ambient
-        if get_running_loop() is not self._loop:
+        if self._linked._thread_id != get_ident():
             self._link()
         return await self._handler(call)
 
@@ -136,7 +139,7 @@ class Pipeline:
     def observe(self, *observers: Emit) -> None:
         """Tell these functions every event from the next call on."""
         self._observers += observers
-        self._loop = None  # the next call links anew
+        self._linked = _TO_NONE  # the next call links anew
 
     async def aclose(self) -> None:
         """Release what the policies hold open (pools). The pipeline can be used again; pools open anew."""
@@ -173,9 +176,11 @@ class Pipeline:
     def _link(self) -> None:
         """Bind the policies to the running loop and to those who observe: first, and when either changes."""
         found = self.discover()
-        emit = fan_out(self._observers if found is None else (*self._observers, found))
+        observers = self._observers if found is None else (*self._observers, found)
+        around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
+        told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
         kit = self._kit
-        kit.link(get_running_loop(), emit)
+        kit.link(get_running_loop(), fan_out(observers))
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
         armed = any(_has(policy, "enforces_deadline") for policy in self.policies[arm:])
@@ -183,12 +188,18 @@ class Pipeline:
         for position in range(len(self.policies), -1, -1):  # position: how many policies lie above
             if position == arm and not armed:
                 handler = _until_deadline(handler)
-            if position == bound and emit is not None:
-                handler = _observed_attempt(handler, kit, emit)
+            if position == bound:
+                handler = handler if told is None else _observed_attempt(handler, kit, told)
+                for observer in around:
+                    handler = observer.around_attempt(handler, kit)
             if position > 0:
                 handler = self.policies[position - 1].bind(handler, kit)
-        self._handler = handler if emit is None else _observed_call(handler, kit, emit)
-        self._loop = kit.loop
+        handler = handler if told is None else _observed_call(handler, kit, told)
+        for observer in around:
+            handler = observer.around_call(handler, kit)
+        self._handler = handler
+        self._linked = _linked_to(kit.loop)
+        _pipelines.add(self)
 
     def _wrap(self, fn: Callable[P, Awaitable[T]], op: Op | None) -> Callable[P, Coroutine[Any, Any, T]]:
         name = _check_coroutine(fn)
@@ -201,13 +212,47 @@ class Pipeline:
 
         @functools.wraps(fn)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            if get_running_loop() is not self._loop:
+            if self._linked._thread_id != get_ident():
                 self._link()
             result: T = await self._handler(Call(known, fn, args, kwargs, _deadline.get()))
             return result
 
         guarded.pipeline = self  # type: ignore[attr-defined]
         return guarded
+
+
+class _Linked:
+    """Tells, as asyncio's own loops do by this very name, in which thread the loop runs that a pipeline is linked to.
+
+    Comparing that with the present thread costs a quarter of `get_running_loop`, which asks the kernel for the process.
+    """
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: AbstractEventLoop | None) -> None:
+        self._loop = loop
+
+    @property
+    def _thread_id(self) -> int | None:
+        return get_ident() if self._loop is not None and get_running_loop() is self._loop else None
+
+
+_TO_NONE = _Linked(None)
+_pipelines: WeakSet[Pipeline] = WeakSet()
+
+
+def _linked_to(loop: AbstractEventLoop) -> Any:
+    return loop if isinstance(loop, BaseEventLoop) and hasattr(loop, "_thread_id") else _Linked(loop)
+
+
+def _forked() -> None:
+    """In the child of a fork the parent's loop still looks as if it ran."""
+    for pipeline in _pipelines:
+        pipeline._linked = _TO_NONE
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def fuse(policy: Policy, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -232,15 +277,16 @@ def _check_coroutine(fn: Callable[..., Any]) -> str:
     return name
 
 
-async def _leaf(call: Call) -> Any:
+def _leaf(call: Call) -> Awaitable[Any]:
     """Beneath all policies: the call itself. A target that does not speak for itself counts as sent when called."""
     target, lent = call.target, call.lent
     if type(target) is TakesCall:
-        return await target(call, *lent, *call.args, **call.kwargs)
-    call.attempt.sent = True
-    args = (*lent, *call.args) if lent else call.args
-    kwargs = call.kwargs
-    return await (target(*args, **kwargs) if kwargs else target(*args))
+        return target(call, *lent, *call.args, **call.kwargs)
+    if call.made is None:
+        call.reached = True
+    else:
+        call.made.sent = True
+    return target(*lent, *call.args, **call.kwargs) if lent else target(*call.args, **call.kwargs)
 
 
 def _observed_attempt(next: Handler, kit: Kit, emit: Emit) -> Handler:
@@ -268,21 +314,15 @@ def _has(policy: object, flag: str) -> bool:
 def _until_deadline(next: Handler) -> Handler:
     """Enforce the call's deadline where no timeout beneath does."""
 
-    async def run(call: Call) -> Any:
+    def run(call: Call) -> Awaitable[Any]:
         deadline = call.deadline
-        if deadline is None:
-            return await next(call)
-        expiry = alarm(get_running_loop(), deadline)
-        try:
-            return await next(call)
-        except CancelledError:
-            if not expiry.ours():
-                raise
-            raise TimedOut(expiry.granted, limit=expiry.limit, sent=call.attempt.sent) from None
-        finally:
-            expiry.end()
+        return next(call) if deadline is None else until(deadline, next, call, _sent)
 
     return run
+
+
+def _sent(call: Call) -> bool:
+    return call.attempt.sent
 
 
 def _observed_call(next: Handler, kit: Kit, emit: Emit) -> Handler:

@@ -193,7 +193,7 @@ def _for_all(
         except Exception as exc:
             limits.failed(call, name, judge(exc, call))
             raise
-        if call.attempt.limits is not None:
+        if call.made is not None and call.made.limits is not None:
             limits.reported(call, name)
         return result
 
@@ -221,7 +221,7 @@ def _by_key(
         except Exception as exc:
             limits.failed(call, name, judge(exc, call))
             raise
-        if call.attempt.limits is not None:
+        if call.made is not None and call.made.limits is not None:
             limits.reported(call, name)
         return result
 

@@ -17,7 +17,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, TimedOut
 from ..kit import Kit
 from ..policy import Policy
-from ..timers import CancelledError, Expiry, Lane
+from ..timers import Lane, until
 from ..units import Seconds, check
 from ..verdict import Kind
 
@@ -62,21 +62,30 @@ class Timeout(Policy):
             grants = kit.keep("timeout", self, lambda: Grants(adaptive, self.seconds, self.per_op))
             grants.link(kit)
             return _adaptive(next, kit, grants)
-        lanes = {seconds: Lane(seconds, kit.loop, kit.now) for seconds in {self.seconds, *self.per_op.values()}}
-        return _fixed(next, lanes[self.seconds], {name: lanes[seconds] for name, seconds in self.per_op.items()})
+        lanes = {seconds: Lane(seconds, kit.loop) for seconds in {self.seconds, *self.per_op.values()}}
+        by_op = {name: lanes[seconds] for name, seconds in self.per_op.items()}
+        return _fixed(next, kit, lanes[self.seconds], by_op)
 
 
-def _fixed(next: Handler, default: Lane, by_op: Mapping[str, Lane]) -> Handler:
+def _fixed(next: Handler, kit: Kit, default: Lane, by_op: Mapping[str, Lane]) -> Handler:
+    now = kit.now
+
     async def run(call: Call) -> Any:
-        expiry = (by_op.get(call.op.name, default) if by_op else default).begin(call.deadline)
+        lane = by_op.get(call.op.name, default) if by_op else default
+        at = now() + lane.seconds
+        deadline = call.deadline
+        if deadline is not None and deadline < at:
+            return await until(deadline, next, call, _sent)
+        lane.begin(call, at)
         try:
-            return await next(call)
-        except CancelledError:
-            if not expiry.ours():
-                raise
-            raise _late(expiry, call) from None
-        finally:
-            expiry.end()
+            result = await next(call)
+        except BaseException as error:
+            if lane.end(call, error):
+                raise TimedOut(lane.seconds, sent=_sent(call)) from None
+            raise
+        if lane.live.pop(call, None) is None:
+            lane.end(call)
+        return result
 
     return run
 
@@ -94,24 +103,29 @@ def _adaptive(next: Handler, kit: Kit, grants: Grants) -> Handler:
         grant = by_op.get(call.op.name) or grants.open(call.op.name)
         if not grant.since <= begun < grant.until:
             grants.revise(grant, begun)
-        expiry = grant.lane.begin(call.deadline)
+        lane = grant.lane
+        at = begun + lane.seconds
+        cut = call.deadline
+        if cut is None or cut >= at:
+            cut = None
+            lane.begin(call, at)
         try:
-            result = await next(call)
-        except CancelledError:
-            if not expiry.ours():
-                raise
-            if expiry.limit == "timeout" and not call.attempt.lost:
-                grant.latency.add(expiry.granted, now())
-            raise _late(expiry, call) from None
-        except Exception as exc:
-            verdict = judge(exc, call)
-            if verdict is not None and verdict.kind is Kind.REJECTED and not call.attempt.lost:
-                ended = now()
-                grant.latency.add(ended - begun, ended)
+            result = await (next(call) if cut is None else until(cut, next, call, _sent))
+        except BaseException as error:
+            if lane.end(call, error):
+                if not call.attempt.lost:
+                    grant.latency.add(lane.seconds, now())
+                raise TimedOut(lane.seconds, sent=_sent(call)) from None
+            if isinstance(error, Exception) and not call.attempt.lost:
+                verdict = judge(error, call)
+                if verdict is not None and verdict.kind is Kind.REJECTED:
+                    ended = now()
+                    grant.latency.add(ended - begun, ended)
             raise
-        finally:
-            expiry.end()
-        if not call.attempt.lost:
+        if cut is None and lane.live.pop(call, None) is None:
+            lane.end(call)
+        made = call.made
+        if made is None or not made.lost:
             ended = now()
             grant.latency.add(ended - begun, ended)
         return result
@@ -119,11 +133,10 @@ def _adaptive(next: Handler, kit: Kit, grants: Grants) -> Handler:
     return run
 
 
-def _late(expiry: Expiry, call: Call) -> TimedOut:
-    """Sent, if this attempt sent anything, or one that a retry or a hedge beneath has made since."""
+def _sent(call: Call) -> bool:
+    """Did this attempt send anything, or one that a retry or a hedge beneath has made since?"""
     first = call.attempt.number
-    sent = any(attempt.sent for attempt in call.attempts if attempt.number >= first)
-    return TimedOut(expiry.granted, limit=expiry.limit, sent=sent)
+    return any(attempt.sent for attempt in call.attempts if attempt.number >= first)
 
 
 class Grant(Allowance):
@@ -172,7 +185,7 @@ class Grants:
         seconds = grant.revise(at)
         lane = self._lanes.get(seconds)
         if lane is None:
-            lane = Lane(seconds, self._kit.loop, self._kit.now)
+            lane = Lane(seconds, self._kit.loop)
             used = {other.seconds for other in self.by_op.values()}
             self._lanes = {length: kept for length, kept in self._lanes.items() if length in used}
             self._lanes[seconds] = lane

@@ -65,14 +65,17 @@ async def test_calls_that_overlap_expire_each_in_its_own_time() -> None:
 async def test_a_lane_arms_one_timer_for_any_number_of_calls() -> None:
     """A thousand calls in flight cost one entry in the loop's heap."""
     loop = asyncio.get_running_loop()
-    lane = Lane(5, loop, loop.time)
+    lane = Lane(5, loop)
     armed: list[float] = []
     call_at = loop.call_at
     loop.call_at = lambda when, *a, **k: (armed.append(when), call_at(when, *a, **k))[1]  # type: ignore[assignment, misc, method-assign]
-    expiries = [lane.begin(None) for _ in range(1000)]
+    calls = [Call(Op("op"), Script("ok")) for _ in range(1000)]
+    for call in calls:
+        lane.begin(call, 5.0)
     assert armed == [5.0]
-    for expiry in expiries:
-        expiry.end()
+    for call in calls:
+        assert not lane.end(call)
+    assert not lane.live
 
 
 @virtual

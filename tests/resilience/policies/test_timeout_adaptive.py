@@ -238,6 +238,16 @@ async def test_a_deadline_or_a_caller_that_cuts_it_short_teaches_nothing() -> No
     assert stands(pipeline) == (10, 0)
 
 
+@virtual
+async def test_what_ends_before_a_deadline_that_is_nearer_counts_as_ever() -> None:
+    """Beneath a deadline the cold start may never be the nearer of the two."""
+    for step in (after(0.2), after(0.2, Told("rejected"))):
+        pipeline = guarded()
+        with within(9):
+            await feed(pipeline, step)
+        assert stands(pipeline) == (about(0.4), 10)
+
+
 @pytest.mark.parametrize("ending", ["value", Told("rejected"), never])
 def test_a_lost_branch_of_a_hedged_call_teaches_nothing(ending: Any) -> None:
     """Also where it ends by itself before it is cancelled."""
@@ -342,6 +352,30 @@ async def test_a_call_keeps_the_time_that_it_was_granted_when_its_lane_has_gone(
     lanes = [found.seconds for found in gc.get_objects() if isinstance(found, Lane) and found.live]
     assert lanes == [10]
     assert await slow == 10
+
+
+@virtual
+async def test_nothing_is_left_in_a_lane() -> None:
+    """However a call ended, and where an error replaced the cancellation."""
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(99)
+        except asyncio.CancelledError:
+            raise Told("rejected") from None
+
+    pipeline = guarded()
+    for step in ("ok", Told("rejected"), after(10, "in the tick"), never):
+        await asyncio.gather(pipeline.run(Script(step)), return_exceptions=True)
+    with pytest.raises(Told):
+        await pipeline.run(stubborn)
+    await cut_at(pipeline, 1)
+    for grant in pipeline.states["timeout"].by_op.values():
+        assert not grant.lane.live
+        assert not grant.lane._rung
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 @virtual
