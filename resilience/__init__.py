@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .policies.breaker import Breaker, CircuitOpen
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
-    from .policies.rate_limit import RateLimit
+    from .policies.rate_limit import Limit, RateLimit
 
 __all__ = [
     "Breaker",
@@ -49,6 +49,7 @@ __all__ = [
     "Fallback",
     "Hedge",
     "Kind",
+    "Limit",
     "Op",
     "Pipeline",
     "Policy",
@@ -71,6 +72,7 @@ _LAZY = {
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
+    "Limit": ".policies.rate_limit",
     "RateLimit": ".policies.rate_limit",
     "load": ".config",
 }
