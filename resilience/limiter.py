@@ -39,7 +39,7 @@ Entry = list[float]
 class Limiter:
     """One ``n/W``: `count` tokens in any `window` seconds.
 
-    `take` is the question of a call that will not wait. `earliest` tells when, and `commit` notes what was sent.
+    `take` is the question of a call that will not wait. For others `earliest` tells when, and `commit` notes a send.
     """
 
     __slots__ = (
@@ -72,19 +72,23 @@ class Limiter:
         self.until = -math.inf
 
     def take(self, cost: float, now: float) -> bool:
-        """Send `cost` tokens now, if there is room, and allot what may follow in this grain; else nothing happens."""
+        """Send `cost` tokens now, if there is room; otherwise nothing happens."""
         if not self.fits(cost, now):
             return False
+        self.send(cost, now)
+        return True
+
+    def send(self, cost: float, now: float) -> None:
+        """Note `cost` tokens as sent now, which `fits`, and allot what else may be sent in this grain of the log."""
         self.commit(cost, now)
         more = self._room
         if self._spacing:
             more = min(more, (now - self._at) / self._spacing)
-        if more > 0.0:
+        if 0.0 < more < math.inf:
             self.left, self.until = more, self._seal
             self._entry[1] += more
             self._room -= more
             self._at += more * self._spacing
-        return True
 
     def close(self) -> None:
         """End the allotment: the next who comes has to ask."""

@@ -139,13 +139,20 @@ Part: TypeAlias = tuple[Limits, Hashable]
 def taken(parts: Sequence[Part], cost: float, now: float) -> bool:
     """Take of all these limits, if all have room and nobody waits for any of them; otherwise nothing happens."""
     limiters = []
+    allotted = True
     for limits, key in parts:
-        line = limits.line(key)
-        if limits.paused or line.needed or not line.limiter.fits(cost, now):
-            return False
-        limiters.append(line.limiter)
+        line = limits.lines.get(key) or limits.line(key)
+        limiter = line.limiter
+        limiters.append(limiter)
+        if now >= limiter.until or not 0.0 <= cost <= limiter.left:
+            allotted = False
+            if limits.paused or line.needed or not limiter.fits(cost, now):
+                return False
     for limiter in limiters:
-        limiter.commit(cost, now)
+        if allotted:
+            limiter.left -= cost
+        else:
+            limiter.send(cost, now)
     return True
 
 

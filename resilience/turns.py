@@ -2,7 +2,7 @@
 
 One timer serves all who wait for limits that have to do with one another, and nobody is woken for nothing.
 
-The surprising part is who may pass whom. Where a limit holds a call up, nobody who came later takes of that limit, but
+The surprising part is who may pass whom. Nobody who came later takes of the limit that holds a call up the longest, but
 calls that do not need it go by: a used-up endpoint delays only its own. That alone could starve a call whose limits
 have room by turns. So the first of all has its time as well, the earliest at which all its limits have room together,
 and nobody passes it who would make it later (the "backfilling" of batch schedulers: Lifka, 1995). Whoever waits is the
@@ -170,8 +170,7 @@ class Queue:
     def _ring(self) -> None:
         """Let those go whose time has come, and wait for the next one's."""
         assert self._loop is not None  # noqa: S101 (for the type checker: the loop itself calls this)
-        now = max(self._loop.time(), self.due)  # a timer may ring early, within the clock's resolution
-        self._tend(now)
+        self._tend(max(self._loop.time(), self.due))  # a timer may ring early, within the clock's resolution
 
     def _tend(self, now: float) -> None:
         if self._review:
@@ -196,17 +195,18 @@ class Queue:
             short = route.short(waiter.cost, now)
             if first is not None and not short:
                 short = _delayed(first, turn, waiter, now)
+            at = max(short.values(), default=now)
             if waiter.turn.done():  # cancelled in this very tick
                 self.remove(waiter)
-            elif waiter.late(max(short.values())) if short else now >= waiter.deadline:
+            elif waiter.late(at) if short else now >= waiter.deadline:
                 self._refuse(waiter, *route.soonest(waiter.cost, 0.0, now), now)
             elif not short and barred.isdisjoint(route.lines):
                 self._grant(waiter, now)
             else:
                 if first is None:
                     first, turn = waiter, route.together(waiter.cost, now)
-                barred.update(short)
-                wake = min(wake, max(short.values(), default=math.inf))
+                barred.update(line for line in short if short[line] == at)
+                wake = min(wake, at if short else math.inf)
                 heappop(heads)
                 continue
             if route.waiters:

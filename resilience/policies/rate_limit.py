@@ -139,7 +139,8 @@ def _for_all(
         except Exception as exc:
             learn(parts, call, judge(exc, call), now())
             raise
-        if call.made is not None and call.made.limits is not None:
+        made = call.made
+        if made is not None and made.limits is not None:
             learn(parts, call, None, now())
         return result
 
@@ -165,7 +166,8 @@ def _by_key(
         except Exception as exc:
             learn(((limits, key),), call, judge(exc, call), now())
             raise
-        if call.made is not None and call.made.limits is not None:
+        made = call.made
+        if made is not None and made.limits is not None:
             learn(((limits, key),), call, None, now())
         return result
 
@@ -188,7 +190,8 @@ def _linked(
         except Exception as exc:
             learn(parts, call, judge(exc, call), now())
             raise
-        if call.made is not None and call.made.limits is not None:
+        made = call.made
+        if made is not None and made.limits is not None:
             learn(parts, call, None, now())
         return result
 
