@@ -178,8 +178,7 @@ class Queue:
             for route in list(self._routes.values()):
                 self._look_through(route, now)
         wake = self._serve(now)
-        while self._expire(now):
-            wake = self._serve(now)
+        self._expire(now)  # of these nobody held up others: whoever does is known to be late before the time is up
         self._arm(min(wake, self._ends[0][0] if self._ends else math.inf))
 
     def _serve(self, now: float) -> float:
@@ -238,16 +237,13 @@ class Queue:
             else:
                 ahead += waiter.cost
 
-    def _expire(self, now: float) -> bool:
-        """Refuse those whose time is up; true if there was one."""
-        found = False
+    def _expire(self, now: float) -> None:
+        """Refuse those whose time is up."""
         while self._ends and (self._ends[0][0] <= now or self._ends[0][2] not in self._ends[0][2].route.waiters):
             waiter = heappop(self._ends)[2]
             route = waiter.route
             if waiter in route.waiters and not waiter.turn.done():
                 self._refuse(waiter, *route.soonest(waiter.cost, route.ahead(waiter), now), now)
-                found = True
-        return found
 
     def _arm(self, at: float | None) -> None:
         if self._timer is not None:
