@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .policies.rate_limit import RateLimit
     from .policies.shed import Shed
     from .registry import PipelineRegistry
+    from .policies.rate_limit import Limit, RateLimit
 
 __all__ = [
     "Adaptive",
@@ -57,6 +58,7 @@ __all__ = [
     "Hedge",
     "Kind",
     "LoadShed",
+    "Limit",
     "Op",
     "Pipeline",
     "PipelineRegistry",
@@ -84,6 +86,7 @@ _LAZY = {
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
     "PipelineRegistry": ".registry",
+    "Limit": ".policies.rate_limit",
     "RateLimit": ".policies.rate_limit",
     "Shed": ".policies.shed",
     "load": ".config",
