@@ -108,8 +108,7 @@ class Retry(Policy):
         return run
 
     def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
-        matches = matcher("Retry", self.on)
-        return reopened(next, lambda: _Story(self, kit, matches), self.resume)
+        return reopened(next, lambda attempt: self.bind(attempt, kit), self.resume)
 
 
 class _Story:
