@@ -38,10 +38,9 @@ if TYPE_CHECKING:
     from .policies.breaker import Breaker, CircuitOpen
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
-    from .policies.rate_limit import RateLimit
+    from .policies.rate_limit import Limit, RateLimit
     from .policies.shed import Shed
     from .registry import PipelineRegistry
-    from .policies.rate_limit import Limit, RateLimit
 
 __all__ = [
     "Adaptive",
@@ -57,8 +56,8 @@ __all__ = [
     "Fallback",
     "Hedge",
     "Kind",
-    "LoadShed",
     "Limit",
+    "LoadShed",
     "Op",
     "Pipeline",
     "PipelineRegistry",

@@ -96,6 +96,10 @@ class Kit:
         self.states[key] = state
         return state
 
+    def has(self, kind: str, *, shared: str) -> bool:
+        """Whether a policy beneath, bound before, has asked for the shared state of this name since the last link."""
+        return f"{kind}:{shared}" in self._taken
+
     def link(self, loop: asyncio.AbstractEventLoop, emit: Emit | None) -> None:
         """Before the policies are bound (again): to which loop, and who observes. Kept states stay."""
         self._taken.clear()
