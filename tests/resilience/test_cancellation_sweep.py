@@ -20,6 +20,7 @@ from resilience import (
     Fallback,
     Hedge,
     Kind,
+    Limit,
     Op,
     Pipeline,
     Policy,
@@ -148,6 +149,13 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "fallback": lambda: scene(Fallback(0)),
     "fallback, used": lambda: scene(Fallback(0), steps=FAILS),
     "fallback, a coroutine": lambda: scene(Fallback(call=lambda error: asyncio.sleep(0.1, 0)), steps=FAILS),
+    "linked limits": lambda: scene(RateLimit("10/s", also=[Limit("10/s", key="op")]), rivals=2),
+    "linked limits, the narrow one used up": lambda: scene(RateLimit("9/s", "ip", also=[Limit("1/s", "op")]), rivals=3),
+    "linked limits, the wide one used up": lambda: scene(RateLimit("1/s", "ip", also=[Limit("9/s", "op")]), rivals=3),
+    "linked limits, late": lambda: scene(RateLimit("1/s", also=[Limit("1/2s", "op")], max_wait=1.5), rivals=2),
+    "linked limits, throttled": lambda: scene(
+        RateLimit("9/s", "ip", also=[Limit("1/s", "account")]), steps=THROTTLES, rivals=3
+    ),
 }
 
 TEN: dict[str, Callable[[], Scene]] = {
