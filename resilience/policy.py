@@ -61,6 +61,8 @@ class Policy:
     """May it call `next` more than once? The attempt boundary lies beneath the innermost policy that does."""
     sets_deadline: ClassVar[bool] = False
     """Does it write `call.deadline`? Then the deadline has to be enforced beneath it."""
+    lends: ClassVar[bool] = False
+    """Does it supply the first positional argument of what it guards?"""
     enforces_deadline: ClassVar[bool] = False
     """Does it cancel what lies beneath at the call's deadline? Then nobody else needs to."""
 
