@@ -14,6 +14,7 @@ from .errors import (
     BudgetSpent,
     BulkheadFull,
     ConfigError,
+    LoadShed,
     PipelineWarning,
     PoolExhausted,
     RateLimited,
@@ -26,20 +27,24 @@ from .policies.bulkhead import Bulkhead
 from .policies.deadline import Deadline
 from .policies.pool import Pool
 from .policies.retry import Retry
-from .policies.timeout import Timeout
+from .policies.timeout import Adaptive, Timeout
 from .policy import Policy
 from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:
     from .config import load
     from .events import Emit
+    from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
-    from .policies.rate_limit import RateLimit
+    from .policies.rate_limit import Limit, RateLimit
+    from .policies.shed import Shed
     from .registry import PipelineRegistry
 
 __all__ = [
+    "Adaptive",
+    "AdaptiveLimit",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
@@ -51,6 +56,8 @@ __all__ = [
     "Fallback",
     "Hedge",
     "Kind",
+    "Limit",
+    "LoadShed",
     "Op",
     "Pipeline",
     "PipelineRegistry",
@@ -63,6 +70,7 @@ __all__ = [
     "Refused",
     "ResilienceError",
     "Retry",
+    "Shed",
     "TimedOut",
     "Timeout",
     "Verdict",
@@ -71,12 +79,15 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
     "CircuitOpen": ".policies.breaker",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
     "PipelineRegistry": ".registry",
+    "Limit": ".policies.rate_limit",
     "RateLimit": ".policies.rate_limit",
+    "Shed": ".policies.shed",
     "load": ".config",
 }
 

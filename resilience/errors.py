@@ -13,6 +13,7 @@ __all__ = [
     "BudgetSpent",
     "BulkheadFull",
     "ConfigError",
+    "LoadShed",
     "PipelineWarning",
     "PoolExhausted",
     "RateLimited",
@@ -70,6 +71,13 @@ class RateLimited(Refused):
 
     policy = "rate limit"
     reason = "rate_limited"
+
+
+class LoadShed(Refused):
+    """Lately the target accepted too few of our calls, so this one was held back, by chance and by its priority."""
+
+    policy = "shed"
+    reason = "load_shed"
 
 
 class PoolExhausted(Refused):

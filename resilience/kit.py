@@ -42,7 +42,7 @@ class Kit:
     is bound, and is bound again when one of them changes.
     """
 
-    __slots__ = ("_shared", "_taken", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
+    __slots__ = ("_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
 
     def __init__(
         self, name: str, classify: Classify, rng: random.Random, shared: dict[str, Any] | None = None, scope: str = ""
@@ -53,6 +53,7 @@ class Kit:
         self.scope = scope
         self.states: dict[str, Any] = {}
         self.emit: Emit | None = None
+        self.branches = False  # above the policy that is being bound, are there branches that may lose?
         self.loop: asyncio.AbstractEventLoop
         self.now: Callable[[], float]
         self._shared = self.states if shared is None else shared
@@ -94,6 +95,10 @@ class Kit:
             state = home[key] = make()
         self.states[key] = state
         return state
+
+    def has(self, kind: str, *, shared: str) -> bool:
+        """Whether a policy beneath, bound before, has asked for the shared state of this name since the last link."""
+        return f"{kind}:{shared}" in self._taken
 
     def link(self, loop: asyncio.AbstractEventLoop, emit: Emit | None) -> None:
         """Before the policies are bound (again): to which loop, and who observes. Kept states stay."""

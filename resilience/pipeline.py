@@ -51,16 +51,25 @@ _UNKNOWN_OP = Op("call")
 
 
 @contextmanager
-def within(seconds: float) -> Iterator[float]:
+def within(seconds: float | None = None, *, at: float | None = None) -> Iterator[float]:
     """An ambient deadline for every guarded call made inside; yields it (absolute, on the event loop's clock).
 
-    Nested uses can only shorten it. Calls that are late raise `TimedOut`. Needs a running event loop.
+    `seconds` from now, or `at` that time of the loop's clock: what another `within` yielded, say, for a task that
+    belongs to the same piece of work. Nested uses can only shorten it. Calls that are late raise `TimedOut`. Needs a
+    running event loop. Raises `TypeError` unless it is given one of the two.
     """
-    at = get_running_loop().time() + seconds
+    if seconds is not None and at is None:
+        until = get_running_loop().time() + seconds
+    elif at is not None and seconds is None:
+        until = at
+    else:
+        raise TypeError("within() takes a number of seconds, or at=, a time of the event loop's clock")
     outer = _deadline.get()
-    token = _deadline.set(at if outer is None else min(at, outer))
+    if outer is not None and outer < until:
+        until = outer
+    token = _deadline.set(until)
     try:
-        yield at if outer is None else min(at, outer)
+        yield until
     finally:
         _deadline.reset(token)
 
@@ -261,6 +270,7 @@ class Pipeline:
                 for observer in around:
                     handler = whole(handler, _with(observer.around_attempt, kit))
             if position > 0:
+                kit.branches = any(_has(policy, "branches") for policy in self.policies[: position - 1])
                 handler = bind(self.policies[position - 1], handler, kit)
         handler = handler if told is None else whole(handler, _with(_observed_call, kit, told))
         for observer in around:

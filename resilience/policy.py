@@ -59,6 +59,8 @@ class Policy:
 
     repeats: ClassVar[bool] = False
     """May it call `next` more than once? The attempt boundary lies beneath the innermost policy that does."""
+    branches: ClassVar[bool] = False
+    """May it call `next` while an earlier call of it is under way? Then attempts beneath can be `Attempt.lost`."""
     sets_deadline: ClassVar[bool] = False
     """Does it write `call.deadline`? Then the deadline has to be enforced beneath it."""
     lends: ClassVar[bool] = False

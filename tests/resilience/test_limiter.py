@@ -81,8 +81,9 @@ def test_heavy_calls_keep_the_promise_too(heavy: float) -> None:
 
 
 rates = st.tuples(st.integers(1, 60), st.sampled_from([0.25, 1.0, 5.0, 60.0]))
+STEPS = ["take", "wait", "spare", "behind", "undo", "report", "pause"]
 demand = st.lists(
-    st.tuples(st.floats(0, 0.6), st.floats(0, 1), st.sampled_from(["take", "wait", "plan", "undo", "report", "pause"])),
+    st.tuples(st.floats(0, 0.6), st.floats(0, 1), st.sampled_from(STEPS)),
     min_size=5,
     max_size=60,
 )
@@ -107,16 +108,20 @@ def test_whatever_happens_no_window_holds_more(rate: tuple[int, float], steps: l
             now = at
             assert limiter.take(cost, now)
             sent.append((now, cost))
-        elif what == "plan":
-            plan, times = limiter.fork(), []
-            for _ in range(4):
-                now = plan.earliest(cost, now)
-                plan.commit(cost, now)
-                times.append(now)
-            for at in times:
-                assert limiter.earliest(cost, at) == at
-                limiter.commit(cost, at)
-            sent += [(at, cost) for at in times]
+        elif what == "spare" and limiter.fits(1.0, now):
+            turn = limiter.earliest(cost, now + gap * window)
+            if limiter.spares(1.0, now, cost, turn):
+                limiter.commit(1.0, now)
+                sent.append((now, 1.0))
+                assert limiter.earliest(cost, turn) <= turn  # nobody is made to wait longer
+                now = turn
+                assert limiter.take(cost, now)
+                sent.append((now, cost))
+        elif what == "behind":
+            ahead, soonest = [1.0] * int(gap * n), limiter.soonest(cost, float(int(gap * n)), now)
+            sent += greedy(limiter, [*ahead, cost], now)
+            now = sent[-1][0]
+            assert now >= soonest - 1e-9
         elif what == "undo" and at == now:
             limiter.undo(limiter.commit(cost, now), cost)
         elif what == "report":
@@ -199,28 +204,6 @@ def test_what_is_back_already_is_not_given_back_again() -> None:
     limiter.undo(entry, 4)
     assert limiter.take(9, 5)
     assert not limiter.take(1, 5)
-
-
-def test_a_plan_sees_nothing_of_what_is_sent_after_it() -> None:
-    """It has counted that already; an entry of the log that both wrote on would come back twice."""
-    limiter = Limiter(4, 1)
-    limiter.report(3, 9.0, 0)  # so the log is never empty, and the count never begins anew
-    assert limiter.take(1, 0)
-    plan = limiter.fork()
-    plan.commit(2, 0)
-    limiter.commit(2, 0)
-    plan.commit(3, plan.earliest(3, 0))
-    assert plan.earliest(1, 0) == pytest.approx(2.07, abs=0.02)
-
-
-def test_a_plan_keeps_the_order() -> None:
-    """A light call that would fit now is planned behind the heavy one that does not."""
-    for limiter in (Limiter(10, 1), Limiter(100, 1)):
-        limiter.report(2, 5.0, 0)
-        plan = limiter.fork()
-        assert plan.earliest(4, 0) == 5
-        plan.commit(4, 5)
-        assert plan.earliest(1, 0) == 5
 
 
 def test_sends_that_share_an_entry_come_back_with_the_last_of_them() -> None:
