@@ -23,7 +23,7 @@ from .call import Call, Handler, Op, TakesCall
 from .descriptor import describe
 from .errors import ConfigError
 from .events import Around, AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
-from .functions import name_of, opens_stream
+from .functions import name_of, opens_stream, signature_after
 from .kit import Kit
 from .orders import new_findings, warn
 from .policy import Bindable, Guard, Policy
@@ -281,18 +281,19 @@ class Pipeline:
         if isinstance(fn, (staticmethod, classmethod)):
             return type(fn)(self._wrap(fn.__func__, op))
         name, streams = name_of(fn), opens_stream(fn)
+        if streams:
+            check_stream(self.policies, fn, name)
         if op is None and self.classify is default_classify:
             for policy in self.policies:
                 problem = policy.unsafe() if isinstance(policy, Policy) else None
                 if problem:
                     raise ConfigError(f"{name}: {problem}")
         known = op or Op(name)
-        if streams:
-            check_stream(self.policies, fn, name)
-            guarded: Any = guard_stream(fn, known, self._open)
-        else:
-            guarded = self._guarded(fn, known)
+        guarded: Any = guard_stream(fn, known, self._open) if streams else self._guarded(fn, known)
         guarded.pipeline = self
+        lent = sum(bool(getattr(policy, "lends", False)) for policy in self.policies)
+        if lent:
+            guarded.__signature__ = signature_after(fn, lent)
         return guarded
 
     def _guarded(self, fn: Callable[P, Awaitable[T]], known: Op) -> Callable[P, Coroutine[Any, Any, T]]:

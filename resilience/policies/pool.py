@@ -13,7 +13,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from ..call import Call, Handler
 from ..errors import ConfigError, PoolExhausted, TimedOut
@@ -185,6 +185,8 @@ class Pool(Policy, Generic[R]):
     itself rather than the request; by default a `ConnectionError`, such as "Cannot write to closing transport".
     `max_wait`: seconds that an attempt waits for the opening, then `PoolExhausted`.
     """
+
+    lends: ClassVar[bool] = True
 
     open: Callable[[], R | Awaitable[R]]
     name: str = field(kw_only=True)

@@ -790,6 +790,7 @@ async def test_an_error_is_gone_with_its_last_reference() -> None:
 
     class Item: ...
 
+    opened: list[int] = []
     recorder = Recorder()
     pipeline = Pipeline(
         Bulkhead(1), Retry(attempts=2, on=OSError, wait=0), Bulkhead(1), Timeout(1), observers=(recorder,)
@@ -797,6 +798,12 @@ async def test_an_error_is_gone_with_its_last_reference() -> None:
 
     async def fails() -> AsyncIterator[int]:
         raise Weak
+        yield 1
+
+    async def second() -> AsyncIterator[int]:
+        opened.append(1)
+        if len(opened) == 1:
+            raise Weak
         yield 1
 
     gc.collect()
@@ -813,7 +820,7 @@ async def test_an_error_is_gone_with_its_last_reference() -> None:
         del stream
         recorder.events.clear()
         assert Weak.gone == 3
-        await read(pipeline.stream(Feed([Weak()], [1])))
+        assert await read(pipeline.stream(second)) == [1]
         recorder.events.clear()
         assert Weak.gone == 4
         feed = Feed([item := Item()])
