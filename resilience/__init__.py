@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from .config import load
     from .events import Emit
     from .policies.breaker import Breaker, CircuitOpen
+    from .policies.cache import Cache
+    from .policies.chaos import Chaos
+    from .policies.coalesce import Coalesce
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
     from .policies.rate_limit import RateLimit
@@ -42,8 +45,11 @@ __all__ = [
     "BudgetSpent",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "Call",
+    "Chaos",
     "CircuitOpen",
+    "Coalesce",
     "ConfigError",
     "Deadline",
     "Fallback",
@@ -68,7 +74,10 @@ __all__ = [
 
 _LAZY = {
     "Breaker": ".policies.breaker",
+    "Cache": ".policies.cache",
+    "Chaos": ".policies.chaos",
     "CircuitOpen": ".policies.breaker",
+    "Coalesce": ".policies.coalesce",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
     "RateLimit": ".policies.rate_limit",

@@ -13,9 +13,9 @@ import random
 from asyncio import AbstractEventLoop, CancelledError, get_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar
 
+from .ambient import deadline as _deadline
 from .call import Call, Handler, Op, TakesCall
 from .errors import ConfigError, TimedOut
 from .events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
@@ -31,7 +31,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Discover: TypeAlias = "staticmethod[[], Emit | None]"
 
-_deadline: ContextVar[float | None] = ContextVar("resilience_deadline", default=None)
 _UNKNOWN_OP = Op("call")
 
 
