@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 from ..ambient import deadline as ambient
 from ..call import Call, Handler
 from ..copies import copy_error
-from ..errors import ResilienceError, TimedOut
+from ..errors import ResilienceError
 from ..keys import hashable, key_function
 from ..kit import Kit
 from ..policy import Policy
-from ..timers import alarm
+from ..timers import until
 
 __all__ = ["Coalesce"]
 
@@ -211,16 +211,16 @@ class Coalesce(Policy):
             if key is None:
                 board.passed += 1
                 return await next(call)
-            expiry = None if call.deadline is None else alarm(loop, call.deadline)
-            try:
+            if call.deadline is None:
                 flight, waiter = joined(call, key)
                 return await flight.outcome(waiter)
-            except CancelledError:
-                if expiry is None or not expiry.ours():
-                    raise
-                raise TimedOut(expiry.granted, limit=expiry.limit, sent=flight.sent) from None
-            finally:
-                if expiry is not None:
-                    expiry.end()
+            boarded: list[_Flight] = []
+
+            async def wait(call: Call) -> Any:
+                flight, waiter = joined(call, key)
+                boarded.append(flight)
+                return await flight.outcome(waiter)
+
+            return await until(call.deadline, wait, call, lambda _: boarded[0].sent)
 
         return run
