@@ -37,9 +37,12 @@ if TYPE_CHECKING:
     from .events import Emit
     from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
+    from .policies.cache import Cache
+    from .policies.chaos import Chaos
+    from .policies.coalesce import Coalesce
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
-    from .policies.rate_limit import RateLimit
+    from .policies.rate_limit import Limit, RateLimit
     from .policies.shed import Shed
     from .registry import PipelineRegistry
 
@@ -50,13 +53,17 @@ __all__ = [
     "BudgetSpent",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "Call",
+    "Chaos",
     "CircuitOpen",
+    "Coalesce",
     "ConfigError",
     "Deadline",
     "Fallback",
     "Hedge",
     "Kind",
+    "Limit",
     "LoadShed",
     "Op",
     "Pipeline",
@@ -83,10 +90,14 @@ __all__ = [
 _LAZY = {
     "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
+    "Cache": ".policies.cache",
+    "Chaos": ".policies.chaos",
     "CircuitOpen": ".policies.breaker",
+    "Coalesce": ".policies.coalesce",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
     "PipelineRegistry": ".registry",
+    "Limit": ".policies.rate_limit",
     "RateLimit": ".policies.rate_limit",
     "Shed": ".policies.shed",
     "load": ".config",

@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import Any
 
-__all__ = ["name_of", "opens_stream"]
+__all__ = ["name_of", "opens_stream", "signature_after"]
 
 
 def name_of(fn: Any) -> str:
@@ -27,3 +27,9 @@ def opens_stream(fn: Any) -> bool:
             "that returns an awaitable.)"
         )
     return False
+
+
+def signature_after(fn: Any, lent: int) -> inspect.Signature:
+    """The signature without the first arguments, which pools supply."""
+    signature = inspect.signature(fn)
+    return signature.replace(parameters=list(signature.parameters.values())[lent:])

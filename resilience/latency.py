@@ -38,10 +38,9 @@ class Latency:
     What is older than the window is always forgotten; what is younger than three quarters of it never is.
     """
 
-    __slots__ = ("_begun", "_current", "_earlier", "_ends", "_past", "_span", "window")
+    __slots__ = ("_begun", "_current", "_earlier", "_ends", "_past", "_span")
 
     def __init__(self, window: float = 60.0) -> None:
-        self.window = window
         self._span = window / _GENERATIONS
         self._begun = self._ends = math.inf  # of the current generation
         self._current = [0] * (_STEPS + 1)

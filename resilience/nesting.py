@@ -27,7 +27,7 @@ given_up = 0
 """How many retries have given up so far; who begins an attempt remembers it."""
 
 
-def meet(error: Exception, since: float) -> bool:
+def meet(error: Exception, since: int) -> bool:
     """An attempt that began at `since` ended with this error. Whether a retry beneath has given up on it already."""
     marks = error.__dict__
     mark = marks.get(_MARK)
@@ -35,10 +35,10 @@ def meet(error: Exception, since: float) -> bool:
         marks[_MARK] = _MET
     elif mark[0] <= since:
         marks[_MARK] = _MET_AGAIN
-    return since < given_up and _is_marked(error, since)
+    return since != given_up and _is_marked(error, since)
 
 
-def _is_marked(error: BaseException, since: float) -> bool:
+def _is_marked(error: BaseException, since: int) -> bool:
     here = id(asyncio.current_task())
     todo: list[BaseException | None] = [error]
     for looked_at in range(_MOST_CAUSES):

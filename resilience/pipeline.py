@@ -14,16 +14,16 @@ import random
 from asyncio import AbstractEventLoop, BaseEventLoop, get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import get_ident
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary, WeakSet
 
+from .ambient import deadline as _deadline
 from .call import Call, Handler, Op, TakesCall
 from .descriptor import describe
 from .errors import ConfigError
 from .events import Around, AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
-from .functions import name_of, opens_stream
+from .functions import name_of, opens_stream, signature_after
 from .kit import Kit
 from .orders import new_findings, warn
 from .policy import Bindable, Guard, Policy
@@ -46,7 +46,6 @@ H = TypeVar("H", Handler, StreamHandler)
 _BindPolicy: TypeAlias = Callable[[Any, H, Kit], H]
 _Adapt: TypeAlias = Callable[[H, Callable[[Handler], Handler]], H]
 
-_deadline: ContextVar[float | None] = ContextVar("resilience_deadline", default=None)
 _UNKNOWN_OP = Op("call")
 
 
@@ -281,18 +280,19 @@ class Pipeline:
         if isinstance(fn, (staticmethod, classmethod)):
             return type(fn)(self._wrap(fn.__func__, op))
         name, streams = name_of(fn), opens_stream(fn)
+        if streams:
+            check_stream(self.policies, fn, name)
         if op is None and self.classify is default_classify:
             for policy in self.policies:
                 problem = policy.unsafe() if isinstance(policy, Policy) else None
                 if problem:
                     raise ConfigError(f"{name}: {problem}")
         known = op or Op(name)
-        if streams:
-            check_stream(self.policies, fn, name)
-            guarded: Any = guard_stream(fn, known, self._open)
-        else:
-            guarded = self._guarded(fn, known)
+        guarded: Any = guard_stream(fn, known, self._open) if streams else self._guarded(fn, known)
         guarded.pipeline = self
+        lent = sum(bool(getattr(policy, "lends", False)) for policy in self.policies)
+        if lent:
+            guarded.__signature__ = signature_after(fn, lent)
         return guarded
 
     def _guarded(self, fn: Callable[P, Awaitable[T]], known: Op) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -63,6 +63,8 @@ class Policy:
     """May it call `next` while an earlier call of it is under way? Then attempts beneath can be `Attempt.lost`."""
     sets_deadline: ClassVar[bool] = False
     """Does it write `call.deadline`? Then the deadline has to be enforced beneath it."""
+    lends: ClassVar[bool] = False
+    """Does it supply the first positional argument of what it guards?"""
     enforces_deadline: ClassVar[bool] = False
     """Does it cancel what lies beneath at the call's deadline? Then nobody else needs to."""
 

@@ -7,7 +7,6 @@ synchronously; the waiting and the sending are the policy's.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -71,10 +70,10 @@ class Story:
         self._began = began
         self._lines: list[str] = []
 
-    def pause(self, call: Call, error: Exception | None, value: Any, since: float = math.inf) -> float | None:
+    def pause(self, call: Call, error: Exception | None, value: Any, since: int) -> float | None:
         """Seconds until the next attempt, or None if there shall be none.
 
-        `since` is what `nesting.given_up` was when the attempt began, infinite where nobody looked.
+        `since` is what `nesting.given_up` was when the attempt began.
         """
         terms, verdict, nested = self._terms, None, False
         if error is None:
@@ -123,9 +122,7 @@ class Story:
         if self._wanted_more and self._terms.policy.attempts > 1:
             nesting.give_up(error, repeated=self.counted > 1)
         if self._lines:
-            with suppress(
-                Exception
-            ):  # one that cannot be changed, such as a frozen dataclass, goes without its history
+            with suppress(Exception):  # raised by one that cannot be changed, such as a frozen dataclass
                 for line in self._lines[: max(0, _MOST_NOTES - len(getattr(error, "__notes__", ())))]:
                     error.add_note(line)
         return error

@@ -22,7 +22,7 @@ from ..matching import On, matcher
 from ..policy import Policy
 from ..schedule import Jitter, Wait, check_wait
 from ..story import Story, Terms
-from ..streams import Items, Resume, StreamHandler, check_resume, reopened
+from ..streams import Resume, StreamHandler, check_resume, reopened
 from ..units import Seconds, check
 
 __all__ = ["Retry"]
@@ -59,12 +59,12 @@ class Retry(Policy):
     jitter: Jitter = "full"
     max_wait: Seconds = 20.0
     max_retry_after: Seconds = 30.0
-    resume: Resume = None
     max_duration: Seconds | None = None
     throttled_wait: Wait | None = None
     abort_on: On = None
     budget: Budget = RetryBudget()  # noqa: RUF009 (frozen)
     nested: bool = False
+    resume: Resume = None
 
     def __post_init__(self) -> None:
         check("Retry", "attempts", self.attempts, least=1, whole=True)
@@ -79,8 +79,8 @@ class Retry(Policy):
         check_wait("Retry", self.wait, self.jitter)
         if self.throttled_wait is not None:
             check_wait("Retry", self.throttled_wait, self.jitter, "throttled_wait")
-        check_resume("Retry", self.resume)
         check_budget("Retry", self.budget)
+        check_resume("Retry", self.resume)
 
     def unsafe(self) -> str | None:
         if self.on is not None or self.result is not None:
@@ -101,10 +101,7 @@ class Retry(Policy):
         return _accounting(next, again, self.result, budgets, tells, kit.now)
 
     def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
-        budgets, tells = join(self.budget, kit)
-        terms = Terms(self, kit, budgets)
-        items = reopened(next, lambda: Story(terms, kit.now()), self.resume)
-        return _telling(items, budgets) if budgets is not None and tells else items
+        return reopened(next, lambda attempt: self.bind(attempt, kit), self.resume)
 
 
 def _lean(next: Handler, again: Again, unwanted: Unwanted) -> Handler:
@@ -151,7 +148,7 @@ def _accounting(
 ) -> Handler:
     """The same, where the clock is needed, or a budget wants to know more."""
     told = budgets if tells else None
-    earns = budgets if tells and budgets is not None and budgets.earns else None
+    earning = budgets if tells and budgets is not None and budgets.earns else None
 
     async def run(call: Call) -> Any:
         began = now()
@@ -164,22 +161,11 @@ def _accounting(
             rest = again(call, exc, None, since, began)
         else:
             if unwanted is None or not unwanted(value):
-                if earns is not None:
-                    earns.succeeded(call, 0)
+                if earning is not None:
+                    earning.succeeded(call, 0)
                 return value
             rest = again(call, None, value, since, began)
         return await rest
-
-    return run
-
-
-def _telling(next: StreamHandler, budgets: Budgets) -> StreamHandler:
-    """A stream that is opened counts as a call that begins."""
-
-    def run(call: Call) -> Items:
-        if call.made is None or call.made.number == 1:
-            budgets.begin(call)
-        return next(call)
 
     return run
 

@@ -82,7 +82,8 @@ class Shed(Policy):
                     throttle.requests += 1
                     throttle.accepts += verdict.kind is Kind.REJECTED
                 raise
-            if not call.attempt.lost:
+            made = call.made
+            if made is None or not made.lost:
                 at = now()
                 if not throttle.begins <= at < throttle.ends:
                     throttle.catch_up(at)

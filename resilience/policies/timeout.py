@@ -8,7 +8,7 @@ cancellation stays a cancellation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -65,10 +65,15 @@ class Timeout(Policy):
             return _adaptive(next, kit, grants)
         lanes = {seconds: Lane(seconds, kit.loop) for seconds in {self.seconds, *self.per_op.values()}}
         by_op = {name: lanes[seconds] for name, seconds in self.per_op.items()}
-        return _fixed(next, kit.now, lanes[self.seconds], by_op)
+        return _fixed(next, kit, lanes[self.seconds], by_op)
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return stepped(next, lambda step: self.bind(step, kit))
 
 
-def _fixed(next: Handler, now: Callable[[], float], default: Lane, by_op: Mapping[str, Lane]) -> Handler:
+def _fixed(next: Handler, kit: Kit, default: Lane, by_op: Mapping[str, Lane]) -> Handler:
+    now = kit.now
+
     async def run(call: Call) -> Any:
         lane = by_op.get(call.op.name, default) if by_op else default
         at = now() + lane.seconds
@@ -102,34 +107,34 @@ def _adaptive(next: Handler, kit: Kit, grants: Grants) -> Handler:
         grant = by_op.get(call.op.name) or grants.open(call.op.name)
         if not grant.since <= begun < grant.until:
             grants.revise(grant, begun)
-        lane, deadline = grant.lane, call.deadline
+        lane = grant.lane
         at = begun + lane.seconds
-        cut = deadline if deadline is not None and deadline < at else None  # what comes too late for it is not counted
-        if cut is None:
+        cut = call.deadline
+        if cut is None or cut >= at:
+            cut = None
             lane.begin(call, at)
         try:
             result = await (next(call) if cut is None else until(cut, next, call, _sent))
         except BaseException as error:
             if lane.end(call, error):
-                _count(grant, call, lane.seconds, now())
+                if not call.attempt.lost:
+                    grant.latency.add(lane.seconds, now())
                 raise TimedOut(lane.seconds, sent=_sent(call)) from None
-            if isinstance(error, Exception) and (verdict := judge(error, call)) and verdict.kind is Kind.REJECTED:
-                _count(grant, call, now() - begun, now())
+            if isinstance(error, Exception) and not call.attempt.lost:
+                verdict = judge(error, call)
+                if verdict is not None and verdict.kind is Kind.REJECTED:
+                    ended = now()
+                    grant.latency.add(ended - begun, ended)
             raise
-        if lane.live.pop(call, None) is None:
+        if cut is None and lane.live.pop(call, None) is None:
             lane.end(call)
-        _count(grant, call, now() - begun, now())
+        made = call.made
+        if made is None or not made.lost:
+            ended = now()
+            grant.latency.add(ended - begun, ended)
         return result
 
     return run
-
-
-def _count(grant: Grant, call: Call, seconds: float, at: float) -> None:
-    if not call.attempt.lost:
-        grant.latency.add(seconds, at)
-
-    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
-        return stepped(next, lambda step: self.bind(step, kit))
 
 
 def _sent(call: Call) -> bool:

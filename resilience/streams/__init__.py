@@ -10,14 +10,13 @@ from __future__ import annotations
 from .held import held
 from .opening import check, guard, leaf, streamed
 from .relay import Items, StreamHandler
-from .reopened import Story, reopened
+from .reopened import reopened
 from .resume import Resume, check_resume
 from .stepped import stepped
 
 __all__ = [
     "Items",
     "Resume",
-    "Story",
     "StreamHandler",
     "check",
     "check_resume",

@@ -1,4 +1,4 @@
-"""A pipeline that is joined with ``+`` obeys the limits, and borrows from the pools, that its first half shares."""
+"""A pipeline that is joined with ``+`` obeys the limits, and borrows from the pools, that either half shares."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.latency import Latency
+from resilience.latency import Latency, step_above
 
 QS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 SECONDS = st.floats(1e-5, 900.0)
@@ -118,6 +118,30 @@ def test_a_clock_that_begins_anew_forgets_nothing_at_once() -> None:
     assert latency.count == 31
     latency.quantile(0.5, 60.0)
     assert latency.count == 0
+    for _ in range(10):
+        latency.add(0.1, 1000.0)
+    assert latency.quantile(0.5, 500.0) == pytest.approx(0.1, rel=0.05)  # nobody adds, somebody asks
+    assert latency.quantile(0.5, 559.0) is not None
+    assert latency.quantile(0.5, 560.0) is None
+
+
+def test_the_window_is_a_minute_unless_it_is_said() -> None:
+    """Sixty seconds."""
+    latency = Latency()
+    latency.add(0.1, 0.0)
+    for now, left in ((59.9, 1), (60.0, 0)):
+        latency.quantile(0.5, now)
+        assert latency.count == left
+
+
+def test_the_step_above() -> None:
+    """At most 10 % more, itself where it is the end of a step, and never beyond the last."""
+    assert step_above(1e-9) == step_above(1e-5) == 1e-5
+    for seconds in (0.001, 0.37, 5.0, 800.0):
+        above = step_above(seconds)
+        assert seconds < above <= seconds * 1.1 * (1 + 1e-9)
+        assert step_above(above) == above
+    assert step_above(1e9) == step_above(2000.0) == pytest.approx(1000, rel=0.05)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e-9, 1e4, math.inf])
@@ -135,6 +159,10 @@ def test_memory_is_bounded() -> None:
     latency = Latency(1.0)
     for number in range(20_000):
         latency.add(number * 1e-3, number * 0.01)
+    earlier = latency._earlier
+    for _ in range(9):
+        latency.add(0.1, 199.99)
+    assert latency._earlier is earlier  # made anew when a generation ends, and not for every sample
     lists = [latency._current, latency._earlier, *latency._past]
     assert len(lists) == 5
     assert sum(map(sys.getsizeof, lists)) < 10_000

@@ -212,6 +212,7 @@ def test_what_feeds_the_estimate(step: Any, samples: int) -> None:
 @virtual
 async def test_a_rejection_counts_as_what_it_took() -> None:
     """It answered."""
+    await asyncio.sleep(7)
     pipeline = guarded()
     await feed(pipeline, after(0.2, Told("rejected")))
     assert stands(pipeline) == (about(0.4), 10)
@@ -236,6 +237,16 @@ async def test_a_deadline_or_a_caller_that_cuts_it_short_teaches_nothing() -> No
         assert caught.value.limit == "deadline"
         await cut_at(pipeline, 0.01)
     assert stands(pipeline) == (10, 0)
+
+
+@virtual
+async def test_what_ends_before_a_deadline_that_is_nearer_counts_as_ever() -> None:
+    """Beneath a deadline the cold start may never be the nearer of the two."""
+    for step in (after(0.2), after(0.2, Told("rejected"))):
+        pipeline = guarded()
+        with within(9):
+            await feed(pipeline, step)
+        assert stands(pipeline) == (about(0.4), 10)
 
 
 @pytest.mark.parametrize("ending", ["value", Told("rejected"), never])
@@ -345,6 +356,30 @@ async def test_a_call_keeps_the_time_that_it_was_granted_when_its_lane_has_gone(
 
 
 @virtual
+async def test_nothing_is_left_in_a_lane() -> None:
+    """However a call ended, and where an error replaced the cancellation."""
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(99)
+        except asyncio.CancelledError:
+            raise Told("rejected") from None
+
+    pipeline = guarded()
+    for step in ("ok", Told("rejected"), after(10, "in the tick"), never):
+        await asyncio.gather(pipeline.run(Script(step)), return_exceptions=True)
+    with pytest.raises(Told):
+        await pipeline.run(stubborn)
+    await cut_at(pipeline, 1)
+    for grant in pipeline.states["timeout"].by_op.values():
+        assert not grant.lane.live
+        assert not grant.lane._rung
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+@virtual
 async def test_nothing_is_kept_where_it_is_not_adaptive() -> None:
     """What is off costs nothing."""
     pipeline = Pipeline(Timeout(5))
@@ -355,6 +390,7 @@ async def test_nothing_is_kept_where_it_is_not_adaptive() -> None:
 def test_an_allowance_rounds_up_to_a_step() -> None:
     """So that lengths are few: within 10 % there is one."""
     rules = Adaptive(quantile=0.5, factor=1, floor=0.01, ceiling=100)
+    assert Allowance(rules, 50).seconds == 50
     lengths = set()
     for thousandths in range(1000, 2000, 10):
         allowance = Allowance(rules, 50)
@@ -386,6 +422,11 @@ def test_wrong_settings_are_named(make: Any, message: str) -> None:
     """The error says which field of what, and what is allowed."""
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_the_defaults() -> None:
+    """Twice the 99th percentile of the last minute, no less than half a second, no more than the cold start."""
+    assert Adaptive() == Adaptive(quantile=0.99, factor=2.0, floor=0.5, ceiling=None, window=60.0)
 
 
 def test_the_bounds_may_meet() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
@@ -787,6 +788,9 @@ async def test_an_error_is_gone_with_its_last_reference() -> None:
         def __del__(self) -> None:
             Weak.gone += 1
 
+    class Item: ...
+
+    opened: list[int] = []
     recorder = Recorder()
     pipeline = Pipeline(
         Bulkhead(1), Retry(attempts=2, on=OSError, wait=0), Bulkhead(1), Timeout(1), observers=(recorder,)
@@ -794,6 +798,12 @@ async def test_an_error_is_gone_with_its_last_reference() -> None:
 
     async def fails() -> AsyncIterator[int]:
         raise Weak
+        yield 1
+
+    async def second() -> AsyncIterator[int]:
+        opened.append(1)
+        if len(opened) == 1:
+            raise Weak
         yield 1
 
     gc.collect()
@@ -810,6 +820,16 @@ async def test_an_error_is_gone_with_its_last_reference() -> None:
         del stream
         recorder.events.clear()
         assert Weak.gone == 3
+        assert await read(pipeline.stream(second)) == [1]
+        recorder.events.clear()
+        assert Weak.gone == 4
+        feed = Feed([item := Item()])
+        items = weakref.ref(item)
+        del item
+        await read(pipeline.stream(feed))
+        del feed
+        recorder.events.clear()
+        assert items() is None
     finally:
         gc.enable()
 
