@@ -15,7 +15,8 @@ __all__ = ["Extras", "Quota", "Sparse", "extras"]
 _FEWEST = 10  # a burst of fewer would waste more than a tenth of the share: see `Extras`
 _MARKS = 40  # in a window
 _ROUNDING = 1e-6  # sums of a share such as 0.1 are not exact
-_LONGER = 1 + 1e-9  # so that a window's end, computed by somebody else, is not rounded to after ours
+_LONGER = 1 + 1e-9  # so that an extra which somebody else, rounding, finds in the window counts
+_SHORTER = 1 - 2e-9  # and a call which he does not find in it does not
 
 
 def extras(ratio: float, floor: float, window: float) -> Extras:
@@ -143,7 +144,7 @@ class Sparse(Extras):
 
     def _within(self, now: float) -> tuple[int, int]:
         """Calls (at the least) and extras (at the most) of the window that ends now."""
-        marks, begins = self._marks, now - self._window
+        marks, begins = self._marks, now - self._window * _SHORTER
         while len(marks) > 1 and marks[1][0] <= begins:
             marks.popleft()
         if not marks:
@@ -151,7 +152,7 @@ class Sparse(Extras):
         at, begun, scheduled = marks[0]
         if at <= begins:  # the window begins after it, and before the next: is that known to be a quiet time?
             _, begun, later = marks[1] if len(marks) > 1 else (now, self.begun, self.scheduled)
-            if begins >= at + self._window / _MARKS:
+            if now - self._window >= at + self._window / _MARKS:
                 scheduled = later
         return self.begun - begun, self.scheduled - scheduled
 

@@ -110,7 +110,7 @@ def _deadline_inside_retry(policies: Sequence[Any]) -> _Found:
 @_rule("retry-over-retry")
 def _retry_over_retry(policies: Sequence[Any]) -> _Found:
     for position, outer, inner in _above(policies, "retry", _is_retry):
-        if _repeats(outer):
+        if _repeats(outer) and not outer.nested:  # which says that it is meant
             most = outer.attempts * inner.attempts
             yield (
                 position,

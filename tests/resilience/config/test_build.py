@@ -19,6 +19,8 @@ from resilience import (
     Pool,
     RateLimit,
     Retry,
+    RetryBudget,
+    RetryQuota,
     Timeout,
     Verdict,
 )
@@ -53,6 +55,16 @@ REACHABLE = {
         Retry(on="NetworkError", wait=0.25, jitter="none", max_retry_after=60),
     "- retry: {on: [NetworkError, OSError], wait: 0, jitter: null}":
         Retry(on=("NetworkError", "OSError"), wait=0, jitter=None),
+    "- retry: {max_duration: 5s, throttled_wait: {fibo: {}}, abort_on: KeyError, budget: null, nested: true}":
+        Retry(max_duration=5, throttled_wait={"fibo": {}}, abort_on="KeyError", budget=None, nested=True),
+    "- retry: {budget: {}, throttled_wait: null}": Retry(),
+    "- retry: {budget: {ratio: 10%, per_second: 5, window: 1m, key: host}, throttled_wait: 2s}":
+        Retry(budget=RetryBudget(0.1, 5, 60, "host"), throttled_wait=2),
+    "- retry: {budget: {tokens: 100, transient: 10, throttle: 2, success: 3, key: op}}":
+        Retry(budget=RetryQuota(100, 10, 2, 3, "op")),
+    "- hedge: p95": Hedge(delay="p95"),
+    "- hedge: {delay: p99.9, initial: 2s, least: 50ms, budget: {throttle: 9}}":
+        Hedge("p99.9", initial=2, least=0.05, budget=RetryQuota(throttle=9)),
     "- hedge: 250ms": Hedge(delay=0.25),
     "- hedge: {delay: 250ms, extra: 2}": Hedge(delay=0.25, extra=2),
     "- breaker": Breaker(),
@@ -105,6 +117,13 @@ def test_every_policy_can_be_written_in_a_file() -> None:
         ("- retry: {result: check}", "2:19: p[0].retry.result: found 'check', but this is something that only Python "),
         ("- retry: {on: [Not.An.Import]}", "2:15: p[0].retry.on: Retry: on names 'Not.An.Import', must name "),
         ("- retry: {wait: {runtime: {value: f}}}", "2:18: p[0].retry.wait.runtime: unknown key (allowed: "),
+        ("- retry: {budget: {ratio: 200%}}", "2:27: p[0].retry.budget.ratio: found '200%', must be a share"),
+        ("- retry: {budget: {tokens: 0}}", "2:28: p[0].retry.budget.tokens: RetryQuota: tokens is 0, must be a whole "),
+        ("- retry: {budget: {token: 9}}", "2:20: p[0].retry.budget.token: unknown key (allowed: ratio, per_second, "),
+        ("- retry: {budget: {ratio: 1, tokens: 9}}", "2:30: p[0].retry.budget.tokens: unknown key (allowed: ratio, "),
+        ("- retry: {budget: 9}", "2:19: p[0].retry.budget: found '9', must be a mapping of ratio, "),
+        ("- hedge: p0", "2:10: p[0].hedge: found 'p0', must be a time with its unit (ms, s, m, h), such as 250ms "),
+        ("- hedge: 1sec", "2:10: p[0].hedge: found '1sec', must be a time with its unit (ms, s, m, h), such as 250ms "),
         ("- retry: {attempts: 3}\n  pool: rest", "2:3: p[0]: found a mapping with the keys retry, pool, must be one "),
         ("- []", "2:3: p[0]: found an empty list, must be one policy, such as - retry: {attempts: 3}; begin each "),
         ("- {}", "2:3: p[0]: found an empty mapping, must be one policy"),

@@ -104,6 +104,8 @@ def policy(text: str) -> str:
         "retry: {'on': [A, B], wait: {expo: {factor: 250ms}}, result: null}",
         "retry: {wait: {expo: {base: 2, factor: 1, max_value: 8s}}}",
         "retry: {wait: {constant: {interval: [1s, 0]}}}",
+        "retry: {budget: {ratio: 10%}, throttled_wait: {expo: {}}}", "retry: {budget: {tokens: 9}, max_duration: 9s}",
+        "retry: {budget: null, throttled_wait: null}", "hedge: p95", "hedge: {delay: p9.5, initial: 1s}",
     ],
 )  # fmt: skip
 def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
@@ -118,7 +120,8 @@ def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
         "timeout", "pool", "fallbacks", "retry: 3", "retry:", "retry: {atempts: 3}", "retry: {attempts: '3'}",
         "retry: {attempts: true}", "retry: {max_wait: 10}", "retry: {max_wait: 10sec}", "retry: {wait: 1}",
         "retry: {wait: {}}", "retry: {wait: {expo: {}, fibo: {}}}", "retry: {wait: {runtime: {}}}",
-        "retry: {result: f}",
+        "retry: {result: f}", "retry: {budget: {ratio: 1, tokens: 9}}", "retry: {budget: 5}", "hedge: p0", "hedge: 95",
+        "hedge: p100", "retry: {nested: 1}", "retry: {throttled_wait: {expo: {bas: 1}}}",
         "{retry: {}, pool: rest}", "{}", "[]", "timeout: {}", "timeout: {seconds: 1s, per_op: [a]}", "timeout: 0.5",
         "bulkhead: {limit: 3, queue: null}", "breaker: {failure_rate: 101%}", "breaker: {failure_rate: 1.5}",
         "pool: {name: rest, open: f}", "rate_limit: 600", "deadline: -1s", "hedge: 1", "fallback: {call: f}",
@@ -185,5 +188,6 @@ def test_it_says_what_an_editor_shows() -> None:
     assert "default" not in defs["Fallback"]["properties"]["value"]
     assert set(defs["Pool"]["properties"]) == {"name", "broken", "max_wait"}
     kinds = {spec.rpartition(".")[2] for spec in POLICIES.values()}
-    assert kinds | {"TelemetrySettings", "policy"} == set(defs)
+    parts = {"Adaptive", "Fault", "Limit", "RetryBudget", "RetryQuota"}
+    assert kinds | parts | {"TelemetrySettings", "policy"} == set(defs)
     assert all(defs[kind]["description"] and "\n" not in defs[kind]["description"] for kind in kinds)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,6 +24,7 @@ from resilience import (
     Verdict,
     within,
 )
+from resilience.call import Call, takes_call
 from resilience.testing import Recorder, Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -228,8 +231,213 @@ def test_a_plain_function_must_say_that_it_may_happen_twice() -> None:
     Pipeline(Hedge(1)).guard(READ)(fetch)
 
 
-@pytest.mark.parametrize("make", [lambda: Hedge(-1), lambda: Hedge(1, extra=0), lambda: Hedge("1s")])  # type: ignore[arg-type]
-def test_wrong_settings_are_named(make: Any) -> None:
-    """A delay, and at least one extra send."""
-    with pytest.raises(ConfigError, match="Hedge: "):
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Hedge(-1), "Hedge: delay is -1"),
+        (lambda: Hedge(1, extra=0), "Hedge: extra is 0"),
+        (lambda: Hedge("1s"), "Hedge: delay: '1s' is no quantile: write p and a percentage .* p95, or give seconds"),
+        (lambda: Hedge("p0"), "Hedge: delay: 'p0' is no quantile"),
+        (lambda: Hedge("p100"), "Hedge: delay: 'p100' is no quantile"),
+        (lambda: Hedge("p95", initial=-1), "Hedge: initial is -1"),
+        (lambda: Hedge("p95", least=-1), "Hedge: least is -1"),
+    ],
+)
+def test_wrong_settings_are_named(make: Any, message: str) -> None:
+    """A delay or a quantile, and at least one extra send."""
+    with pytest.raises(ConfigError, match=message):
         make()
+
+
+# -- losers -------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_losers_are_marked_before_they_are_cancelled() -> None:
+    """So that whoever hears of the cancellation beneath knows that it teaches nothing; the winner is not marked."""
+    lost: dict[int, bool] = {}
+
+    @takes_call
+    async def fetch(call: Call, script: Script) -> Any:
+        try:
+            return await script()
+        finally:
+            lost[call.attempt.number] = call.attempt.lost
+
+    pipeline = Pipeline(Hedge(1, extra=2))
+    assert await pipeline.send(Call(READ, fetch, (Script(never, after(1.5, "second"), never),))) == "second"
+    assert lost == {1: True, 2: False, 3: True}
+
+
+@virtual
+async def test_nobody_loses_where_nobody_wins() -> None:
+    """Cancelled by the caller, or by an error that is no answer: the branches are cancelled, and have not lost."""
+    recorder = Recorder()
+    pipeline = Pipeline(Hedge(1), observers=(recorder,))
+    task = asyncio.ensure_future(pipeline.run(Script(never), op=READ))
+    await asyncio.sleep(2)
+    task.cancel()
+    await asyncio.wait([task])
+    with pytest.raises(asyncio.CancelledError):
+        await pipeline.run(Script(never, asyncio.CancelledError()), op=READ)
+    assert len(recorder.attempts) == 4
+    assert not any(ended.attempt.lost or "hedge" in ended.attempt.notes for ended in recorder.attempts)
+
+
+@virtual
+async def test_a_loser_that_ended_in_the_same_tick_is_a_loser() -> None:
+    """The branch with the lower number wins, and the error of the other is nobody's."""
+    script = Script(after(2, "first"), after(1, ValueError("second")))
+    recorder = Recorder()
+    pipeline = Pipeline(Hedge(1), observers=(recorder,))
+    assert await pipeline.run(script, op=READ) == "first"
+    assert {ended.attempt.number: ended.attempt.lost for ended in recorder.attempts} == {1: False, 2: True}
+
+
+@virtual
+async def test_a_rejection_wins_too() -> None:
+    """The others lost."""
+    recorder = Recorder()
+    with pytest.raises(Told):
+        await Pipeline(Hedge(1), classify=told, observers=(recorder,)).run(Script(never, Told(Kind.REJECTED)), op=READ)
+    assert [ended.attempt.lost for ended in recorder.attempts] == [False, True]
+
+
+async def stubborn(numbers: list[int]) -> str:
+    """The first branch takes five seconds to be cancelled, the second is quick."""
+    numbers.append(1)
+    if len(numbers) > 1:
+        return "quick"
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        me = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(5, weakly, weakref.ref(me))
+        await me
+    return "late"
+
+
+def weakly(ref: weakref.ref[asyncio.Future[None]]) -> None:
+    future = ref()
+    if future is not None:
+        future.set_result(None)
+
+
+@virtual
+async def test_a_loser_that_is_left_behind_is_not_lost_sight_of() -> None:
+    """asyncio holds tasks weakly: without a reference it would vanish in the middle of its clean-up."""
+    pipeline = Pipeline(Hedge(1))
+    assert await pipeline.run(stubborn, [], op=READ) == "quick"
+    assert clock() == 2
+    gc.collect()
+    assert pipeline.status()["hedge"] == {"left_behind": 1, "delay": 1}
+    (left,) = pipeline.states["hedge"].left_behind
+    await asyncio.sleep(5)
+    assert left.result() == "late"
+    assert pipeline.status()["hedge"]["left_behind"] == 0
+
+
+@virtual
+async def test_nor_when_the_caller_does_not_wait_for_it() -> None:
+    """Cancelled during the grace: the cancellation wins, the loser is remembered."""
+    pipeline = Pipeline(Hedge(1))
+    task = asyncio.ensure_future(pipeline.run(stubborn, [], op=READ))
+    await asyncio.sleep(1.5)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert clock() == 1.5
+    assert pipeline.status()["hedge"]["left_behind"] == 1
+    await asyncio.sleep(10)
+    assert pipeline.status()["hedge"]["left_behind"] == 0
+
+
+# -- a measured delay ---------------------------------------------------------------------------------------------
+
+
+async def answer(pipeline: Pipeline, *seconds: float, op: Op = READ) -> Script:
+    """One call, whose branches take so long each."""
+    script = Script(*(after(each, "done") for each in seconds))
+    assert await pipeline.run(script, op=op) == "done"
+    return script
+
+
+@virtual
+async def test_a_quantile_follows_the_latency() -> None:
+    """The cold start value first; then what all but a few calls took."""
+    pipeline = Pipeline(Hedge("p90", initial=5))
+    assert (await answer(pipeline, 9, 1)).begun == [0, 5]
+    for number in range(32):
+        await answer(pipeline, 0.2 if number % 8 else 0.4)
+    status = pipeline.status()["hedge"]
+    assert status == {"left_behind": 0, "delay": {"read": pytest.approx(0.4, rel=0.05)}}
+    began = clock()
+    script = await answer(pipeline, 9, 0.1)
+    assert [at - began for at in script.begun] == [0, pytest.approx(0.4, rel=0.05)]
+
+
+@virtual
+async def test_each_operation_has_its_own_delay() -> None:
+    """A slow one is not hedged because another is quick."""
+    pipeline = Pipeline(Hedge("p50", initial=3))
+    for _ in range(20):
+        await answer(pipeline, 0.1)
+    other = Op("other", idempotent=True)
+    began = clock()
+    script = await answer(pipeline, 9, 0.1, op=other)
+    assert [at - began for at in script.begun] == pytest.approx([0, 3])
+
+
+@virtual
+async def test_the_delay_has_a_floor() -> None:
+    """However quick the answers are."""
+    pipeline = Pipeline(Hedge("p50", least=0.5))
+    for _ in range(20):
+        await answer(pipeline, 0.01)
+    assert pipeline.status()["hedge"]["delay"] == {"read": 0.5}
+
+
+@virtual
+async def test_what_a_loser_took_until_then_counts() -> None:
+    """Left out, the slow ones would never be seen, and each hedge would make the next one come sooner."""
+    pipeline = Pipeline(Hedge("p75", initial=1, budget=None))
+    for number in range(160):
+        await answer(pipeline, 0.1 if number % 2 else 8, 0.1)
+    assert pipeline.status()["hedge"]["delay"]["read"] > 1  # and grows, towards the 8 that are true
+
+
+@virtual
+async def test_what_does_not_count() -> None:
+    """A hedge's own time, a failure, a cancellation; a rejection is an answer and does."""
+    pipeline = Pipeline(Hedge("p50", initial=2, budget=None), classify=told)
+    for _ in range(20):
+        with pytest.raises(Told):
+            await pipeline.run(Script(after(0.1, Told(Kind.FAILED))), op=READ)
+        task = asyncio.ensure_future(pipeline.run(Script(never), op=READ))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+        await pipeline.run(Script(after(2.5, Told(Kind.FAILED)), after(1, "done")), op=READ)
+    assert pipeline.status()["hedge"]["delay"] == {"read": 2}
+    for _ in range(16):
+        with pytest.raises(Told):
+            await pipeline.run(Script(after(0.1, Told(Kind.REJECTED))), op=READ)
+    assert pipeline.status()["hedge"]["delay"] == {"read": pytest.approx(0.1, rel=0.05)}
+
+
+@virtual
+async def test_the_number_of_operations_is_bounded() -> None:
+    """Beyond a thousand, all others have one in common."""
+    pipeline = Pipeline(Hedge("p50"))
+    for number in range(1005):
+        await answer(pipeline, 0, op=Op(f"op {number}", idempotent=True))
+    delays = pipeline.status()["hedge"]["delay"]
+    assert len(delays) == 1001
+    assert "" in delays
+
+
+@virtual
+async def test_every_hedge_is_one_delay_after_the_one_before() -> None:
+    """A measured delay too."""
+    pipeline = Pipeline(Hedge("p50", extra=2, initial=2))
+    assert (await answer(pipeline, 9, 9, 1)).begun == [0, 2, 4]

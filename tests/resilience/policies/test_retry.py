@@ -13,6 +13,7 @@ from typing import Any
 import backoff
 import pytest
 
+import resilience
 from resilience import (
     Bulkhead,
     BulkheadFull,
@@ -474,6 +475,12 @@ async def test_waits_are_told() -> None:
         (lambda: Retry(wait={"runtime": {}}), "runtime needs value"),
         (lambda: Retry(jitter="some"), "jitter is 'some'"),
         (lambda: Retry(max_wait=-1), "max_wait is -1"),
+        (lambda: Retry(max_duration=-1), "max_duration is -1"),
+        (lambda: Retry(abort_on=()), "abort_on is empty"),
+        (lambda: Retry(abort_on=3), "abort_on is 3"),  # type: ignore[arg-type]
+        (lambda: Retry(abort_on="not a name"), "abort_on names 'not a name'"),
+        (lambda: Retry(throttled_wait=-1), "throttled_wait is -1"),
+        (lambda: Retry(throttled_wait={"expo": {"bas": 2}}), "throttled_wait.expo has no bas"),
         (lambda: Retry(max_retry_after=-1), "max_retry_after is -1"),
     ],
 )
@@ -494,3 +501,134 @@ async def test_an_attempt_that_is_late_by_itself() -> None:
     with within(2), pytest.raises(OSError, match="slow") as caught:
         await Pipeline(Retry(on=OSError, wait=0), Timeout(5)).run(Script(after(2, OSError("slow")), "never"))
     assert "deadline_would_exceed" in caught.value.__notes__[-1]
+
+
+# -- total duration, abort conditions, and a schedule of its own for THROTTLED -----------------------------------
+
+
+@pytest.mark.parametrize(("most", "begun"), [(4, [0, 2, 4]), (3.99, [0, 2]), (0, [0]), (None, [0, 2, 4, 6, 8])])
+@virtual
+async def test_no_attempt_begins_later_than_max_duration(most: float | None, begun: list[float]) -> None:
+    """After the call began; nobody waits for what will not be tried, and the reason is told."""
+    await asyncio.sleep(1000)
+    recorder, script = Recorder(), Script(OSError("down"))
+    retry = Retry(attempts=5, on=OSError, wait=2, jitter="none", max_duration=most)
+    with pytest.raises(OSError, match="down") as caught:
+        await Pipeline(retry, observers=(recorder,)).run(script)
+    assert [at - 1000 for at in script.begun] == begun
+    assert clock() == 1000 + begun[-1]
+    if most is not None:
+        assert recorder.attempts[-1].attempt.notes["retry_stopped"] == "duration_spent"
+        assert caught.value.__notes__[-1] == "not retried: duration_spent: the next attempt was due in 2 s"
+
+
+@virtual
+async def test_a_slow_attempt_counts_too() -> None:
+    """The duration is that of the call, and a server's order does not stretch it."""
+    script = Script(after(6, Told(Kind.FAILED)))
+    with pytest.raises(Told):
+        await Pipeline(Retry(wait=0, max_duration=5), classify=told).run(script, op=READ)
+    assert script.count == 1
+    script = Script(Told(Kind.THROTTLED, retry_after=6))
+    with pytest.raises(Told):
+        await Pipeline(Retry(max_duration=5), classify=told).run(script, op=READ)
+    assert script.count == 1
+
+
+@pytest.mark.parametrize("abort_on", [KeyError, "KeyError", (ValueError, KeyError), lambda exc: type(exc) is KeyError])
+@virtual
+async def test_what_aborts_is_never_retried(abort_on: Any) -> None:
+    """Whatever `on` and the verdict say; any other error is."""
+    recorder = Recorder()
+    pipeline = Pipeline(Retry(on=Exception, abort_on=abort_on, wait=0), observers=(recorder,))
+    script = Script(OSError(), KeyError("enough"), "never")
+    with pytest.raises(KeyError) as caught:
+        await pipeline.run(script)
+    assert script.count == 2
+    assert recorder.attempts[-1].attempt.notes["retry_stopped"] == "aborted"
+    assert caught.value.__notes__[-1] == "not retried: aborted: abort_on names it"
+
+
+@virtual
+async def test_what_aborts_is_not_sent_again_transparently_either() -> None:
+    """It is named, so it is not repeated in any way."""
+
+    @takes_call
+    async def send(call: Call, script: Script) -> Any:
+        call.attempt.stale = True
+        return await script()
+
+    script = Script(ConnectionResetError())
+    with pytest.raises(ConnectionResetError):
+        await Pipeline(Retry(abort_on=ConnectionResetError)).send(Call(READ, send, (script,)))
+    assert script.count == 1
+
+
+@virtual
+async def test_throttled_has_a_schedule_of_its_own() -> None:
+    """Each of the two goes on where it was; `max_wait` and jitter are common to both."""
+    script = Script(*(Told(kind) for kind in [Kind.FAILED, Kind.THROTTLED, Kind.FAILED, Kind.THROTTLED] * 2))
+    retry = Retry(
+        attempts=8, wait={"expo": {}}, throttled_wait={"constant": {"interval": [10, 90]}}, jitter="none", max_wait=50,
+        budget=None,
+    )  # fmt: skip
+    with pytest.raises(Told):
+        await Pipeline(retry, classify=told).run(script, op=READ)
+    assert [b - a for a, b in itertools.pairwise(script.begun)] == [1, 10, 2, 50, 4]
+    assert clock() == 67
+
+
+@virtual
+async def test_a_retry_after_is_the_floor_of_that_schedule_too() -> None:
+    """Never sooner than the server says."""
+    pipeline = Pipeline(Retry(throttled_wait=1, wait=9, jitter="none"), classify=told)
+    await pipeline.run(Script(Told(Kind.THROTTLED, retry_after=5), Told(Kind.THROTTLED), "ok"), op=READ)
+    assert 6 <= clock() <= 6.5
+
+
+@virtual
+async def test_without_one_throttled_waits_like_a_failure() -> None:
+    """One schedule, one position in it."""
+    script = Script(Told(Kind.FAILED), Told(Kind.THROTTLED), Told(Kind.FAILED), "ok")
+    await Pipeline(Retry(attempts=4, wait={"expo": {}}, jitter="none"), classify=told).run(script, op=READ)
+    assert script.begun == [0, 1, 3, 7]
+
+
+@virtual
+async def test_the_first_error_is_not_held_while_it_waits() -> None:
+    """Its traceback would hold what the request held, for as long as the backoff. (An UNKNOWN one may be needed.)"""
+
+    class Mine(ConnectionRefusedError):
+        pass
+
+    seen: list[weakref.ref[Mine]] = []
+
+    async def fail() -> None:
+        error = Mine()
+        seen.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    task = asyncio.ensure_future(Pipeline(Retry(on=OSError, wait=10, jitter="none")).run(fail))
+    await asyncio.sleep(15)
+    assert len(seen) == 2
+    assert [ref() for ref in seen] == [None, None]
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@virtual
+async def test_a_transparent_retry_happens_once_a_call_at_any_level() -> None:
+    """What a retry beneath has sent again is not sent again by the one above."""
+
+    @takes_call
+    async def send(call: Call, script: Script) -> Any:
+        call.attempt.stale = True
+        return await script()
+
+    script = Script(ConnectionResetError())
+    with pytest.warns(resilience.PipelineWarning), pytest.raises(ConnectionResetError):
+        await Pipeline(Retry(wait=0, nested=False), Retry(attempts=2, wait=0)).send(Call(READ, send, (script,)))
+    assert script.count == 3
