@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from .events import Emit
     from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
+    from .policies.cache import Cache
+    from .policies.chaos import Chaos
+    from .policies.coalesce import Coalesce
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
     from .policies.rate_limit import Limit, RateLimit
@@ -49,8 +52,11 @@ __all__ = [
     "BudgetSpent",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "Call",
+    "Chaos",
     "CircuitOpen",
+    "Coalesce",
     "ConfigError",
     "Deadline",
     "Fallback",
@@ -81,7 +87,10 @@ __all__ = [
 _LAZY = {
     "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
+    "Cache": ".policies.cache",
+    "Chaos": ".policies.chaos",
     "CircuitOpen": ".policies.breaker",
+    "Coalesce": ".policies.coalesce",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
     "PipelineRegistry": ".registry",

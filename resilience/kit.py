@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .call import Call
@@ -63,7 +64,7 @@ class Kit:
         """What the exception means, or None for a refusal of ours, from which nobody learns anything.
 
         The adapter's `classify` is never asked about a refusal or our own `TimedOut`. One that raises counts as
-        REJECTED, which repeats nothing.
+        REJECTED, which repeats nothing. An error that says of itself that nothing was `sent` is not UNKNOWN.
         """
         if isinstance(exc, TimedOut):
             if exc.queued:
@@ -72,10 +73,13 @@ class Kit:
         if isinstance(exc, Refused):
             return None
         try:
-            return self.classify(exc, call.op)
+            verdict = self.classify(exc, call.op)
         except Exception:
             _log.exception("classify failed on %s of %s; read as rejected", type(exc).__name__, call.op.name)
             return Verdict(Kind.REJECTED, "classify_failed")
+        if verdict.kind is Kind.UNKNOWN and getattr(exc, "sent", None) is False:
+            return replace(verdict, kind=Kind.FAILED)
+        return verdict
 
     def keep(self, kind: str, policy: object, make: Callable[[], S], *, shared: str = "") -> S:
         """The state that belongs to this policy of this pipeline; made on first use, found again after a re-bind.

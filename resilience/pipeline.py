@@ -14,11 +14,11 @@ import random
 from asyncio import AbstractEventLoop, BaseEventLoop, get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import get_ident
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary, WeakSet
 
+from .ambient import deadline as _deadline
 from .call import Call, Handler, Op, TakesCall
 from .descriptor import describe
 from .errors import ConfigError
@@ -46,7 +46,6 @@ H = TypeVar("H", Handler, StreamHandler)
 _BindPolicy: TypeAlias = Callable[[Any, H, Kit], H]
 _Adapt: TypeAlias = Callable[[H, Callable[[Handler], Handler]], H]
 
-_deadline: ContextVar[float | None] = ContextVar("resilience_deadline", default=None)
 _UNKNOWN_OP = Op("call")
 
 

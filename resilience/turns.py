@@ -140,10 +140,12 @@ class Queue:
 
     def changed(self, review: bool = False) -> None:
         """Something came in between: look again, once for all that happens in this tick."""
-        if not self._routes or self._loop is None or self._loop.is_closed():
+        if self._loop is None or self._loop.is_closed():
             return
         self._review |= review
-        if not self._soon:
+        if not self._routes:
+            self._arm(None)
+        elif not self._soon:
             self._arm(None)
             self._timer, self._soon = self._loop.call_soon(self._ring), True
 

@@ -28,6 +28,9 @@ POLICIES = {
     "timeout": "timeout.Timeout",
     "pool": "pool.Pool",
     "fallback": "fallback.Fallback",
+    "cache": "cache.Cache",
+    "coalesce": "coalesce.Coalesce",
+    "chaos": "chaos.Chaos",
 }
 SECTIONS = {"telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start")}
 """A section's settings (a dataclass), and the function that makes an observer of them."""

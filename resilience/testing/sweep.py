@@ -241,7 +241,7 @@ def _taken(status: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
     for name, value in status.items():
         if isinstance(value, Mapping):
             yield from _taken(value, f"{path}{name}.")
-        elif name in ("busy", "active", "waiting") and value:
+        elif name in ("busy", "active", "waiting", "refreshing") and value:
             yield f"{path}{name}", value
 
 

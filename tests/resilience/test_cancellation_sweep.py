@@ -22,6 +22,7 @@ from resilience import (
     Fallback,
     Hedge,
     Kind,
+    Limit,
     Op,
     Pipeline,
     Policy,
@@ -208,6 +209,13 @@ ALONE: dict[str, Callable[[], Scene]] = {
         AdaptiveLimit("aimd", initial=2, queue=4), steps=(after(0.1, Lost()), SLOW), rivals=4
     ),
     "adaptive limit, throttled": lambda: scene(retry(), AdaptiveLimit(initial=2, queue=4), steps=THROTTLES, rivals=3),
+    "linked limits": lambda: scene(RateLimit("10/s", also=[Limit("10/s", key="op")]), rivals=2),
+    "linked limits, the narrow one used up": lambda: scene(RateLimit("9/s", "ip", also=[Limit("1/s", "op")]), rivals=3),
+    "linked limits, the wide one used up": lambda: scene(RateLimit("1/s", "ip", also=[Limit("9/s", "op")]), rivals=3),
+    "linked limits, late": lambda: scene(RateLimit("1/s", also=[Limit("1/2s", "op")], max_wait=1.5), rivals=2),
+    "linked limits, throttled": lambda: scene(
+        RateLimit("9/s", "ip", also=[Limit("1/s", "account")]), steps=THROTTLES, rivals=3
+    ),
 }
 
 TEN: dict[str, Callable[[], Scene]] = {

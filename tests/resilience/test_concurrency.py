@@ -260,7 +260,7 @@ def test_a_window_lasts_a_tenth_of_a_second_at_least() -> None:
     play(controller, 20, 0.001, 10, at=5.0)
     play(controller, 100, 0.001, 10, at=5.09)
     assert len(algorithm.windows) == 1
-    play(controller, 1, 0.001, 10, at=5.11)
+    play(controller, 1, 0.001, 10, at=5.101)
     assert len(algorithm.windows) == 2
 
 
@@ -286,15 +286,15 @@ def test_the_exact_limit_is_kept_between_windows() -> None:
     assert algorithm.windows[-1][0] == pytest.approx(10.8)
 
 
-@pytest.mark.parametrize(("peak", "becomes"), [(4, 10), (5, 30)])
-def test_the_limit_moves_only_while_half_of_it_is_used(peak: int, becomes: int) -> None:
-    """A limit that nobody comes near to says nothing about the target, up or down."""
-    for wanted in (30.0, 2.0):
-        controller = Controller(Told(wanted), 10, 1, 100)
-        play(controller, 19, 0.1, 1, at=1.0)
-        controller.ended(0.1, peak, 1.0)
-        assert controller.limit == (10 if peak == 4 else int(wanted))
-        assert (controller.limit == becomes) or wanted == 2.0
+@pytest.mark.parametrize("wanted", [30, 2])
+def test_the_limit_moves_only_while_half_of_it_is_used(wanted: int) -> None:
+    """At some moment of the window. A limit that nobody comes near to is not what makes the latency, good or bad."""
+    for peak, becomes in ((4, 10), (5, wanted)):
+        controller = Controller(Told(float(wanted)), 10, 1, 100)
+        play(controller, 10, 0.1, 1, at=1.0)
+        play(controller, 1, 0.1, peak, at=1.0)
+        play(controller, 9, 0.1, 1, at=1.0)
+        assert controller.limit == becomes
 
 
 def test_the_limit_stays_between_least_and_most() -> None:

@@ -89,6 +89,20 @@ async def test_max_wait_bounds_the_queue() -> None:
 
 @pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
+async def test_a_deadline_that_has_passed_is_not_waited_for() -> None:
+    """Nobody queues for what would come too late."""
+    recorder = Recorder()
+    pipeline = Pipeline(Bulkhead(1, queue=1), Timeout(9), observers=(recorder,))
+    holder = start(pipeline, Script(after(5)), 1)[0]
+    with within(1):
+        await asyncio.sleep(1)
+        with pytest.raises(TimedOut) as caught:
+            await pipeline.run(Script())
+    assert (caught.value.queued, caught.value.seconds, recorder.waits) == (True, 0, [])
+    await holder
+
+
+@virtual
 async def test_whoever_is_cancelled_or_let_in_as_its_time_is_up_is_not_refused_as_well() -> None:
     """What comes first in the tick is what happened."""
     for end in ("cancelled", "let in"):
@@ -222,6 +236,11 @@ async def test_a_light_newcomer_goes_before_a_heavy_one_in_a_stack() -> None:
     """Newest first means just that; in a queue it waits behind."""
     light, heavy = Op("light", cost=1), Op("heavy", cost=2)
     calls = ((0, 1, light), (0.1, 1, heavy), (0.2, 0.1, light))
+    pipeline = Pipeline(Bulkhead(2, queue=9, weight="cost", order="lifo"))
+    script = Script(after(1))
+    tasks = [asyncio.ensure_future(pipeline.run(script, op=op)) for op in (light, heavy, light)]
+    await asyncio.gather(*tasks)
+    assert script.begun == [0, 0, 1]
     assert await order_of(Pipeline(Bulkhead(2, queue=9, weight="cost", order="lifo")), *calls) == [0, 2, 1]
     assert await order_of(Pipeline(Bulkhead(2, queue=9, weight="cost")), *calls) == [0, 1, 2]
 

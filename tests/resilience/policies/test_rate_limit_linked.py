@@ -290,7 +290,7 @@ async def test_a_wait_of_which_nothing_is_known_is_refused_when_its_time_is_up()
             await task
         assert clock() == seconds
         assert caught.value.retry_after is None
-    assert patient.status("ip")["waiting"] == 1
+    assert patient.status("ip")["waiting"] == 2
     await asyncio.gather(*heavy, light[2])
     assert patient.times("y") == patient.times("x") == [pytest.approx(10.4, abs=0.1)]
 

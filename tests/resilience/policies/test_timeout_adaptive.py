@@ -212,6 +212,7 @@ def test_what_feeds_the_estimate(step: Any, samples: int) -> None:
 @virtual
 async def test_a_rejection_counts_as_what_it_took() -> None:
     """It answered."""
+    await asyncio.sleep(7)
     pipeline = guarded()
     await feed(pipeline, after(0.2, Told("rejected")))
     assert stands(pipeline) == (about(0.4), 10)
