@@ -86,14 +86,14 @@ def _name(policy: object) -> str:
 @_rule("timeout-above-deadline")
 def _timeout_above_deadline(policies: Sequence[Any]) -> _Found:
     for position, timeout, deadline in _beneath(policies, "timeout", _is("deadline")):
-        lengths = {"": timeout.seconds, **timeout.per_op}
-        for op, seconds in lengths.items():
-            if isinstance(seconds, (int, float)) and seconds >= deadline.seconds:
+        for op in dict.fromkeys(("", *timeout.per_op, *deadline.per_op)):
+            seconds, most = (policy.per_op.get(op, policy.seconds) for policy in (timeout, deadline))
+            if seconds >= most:
                 of = f" of {op}" if op else ""
                 yield (
                     position,
                     f"the timeout{of}, {seconds:g} s, never comes: the deadline above it ends the whole call after "
-                    f"{deadline.seconds:g} s; make the timeout so much shorter that a second attempt fits in",
+                    f"{most:g} s; make the timeout so much shorter that a second attempt fits in",
                 )
 
 

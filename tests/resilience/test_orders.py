@@ -54,6 +54,7 @@ WRONG = {
         ((Deadline(5), RETRY, Timeout(5)), 2),
         ((Deadline(5), Timeout(9)), 1),
         ((Deadline(5), Timeout(1, per_op={"ohlcv": 8})), 1),
+        ((Deadline(5, per_op={"ticker": 1}), Timeout(2)), 1),
     ],
     "deadline-inside-retry": [((RETRY, Deadline(5)), 1), ((Hedge(1), Bulkhead(1), Deadline(5)), 2)],
     "retry-over-retry": [((RETRY, Timeout(1), Retry(attempts=2)), 0), ((Mine(on=OSError), RETRY), 0)],
@@ -102,7 +103,9 @@ RIGHT = {
     "two retries, one of which does not repeat": (Retry(attempts=1), RETRY, Retry(attempts=1)),
     "a bulkhead and a limit that never wait": (Timeout(1), Bulkhead(3), RateLimit("5/s", max_wait=0)),
     "time over the whole, queues in the attempts": (Timeout(60), RETRY, RateLimit("5/s"), QUEUE, Timeout(5)),
-    "a timeout just shorter": (Deadline(5), RETRY, Timeout(4.9, per_op={"a": 1})),
+    "a timeout just shorter": (
+        Deadline(5, per_op={"a": 2, "b": 9}), RETRY, Timeout(4.9, per_op={"a": 1, "b": 8.9})
+    ),
     "a deadline beneath a timeout": (Timeout(9), Deadline(5)),
     "retry above hedge": (RETRY, Hedge(1)),
     "chaos above a pool": (Timeout(1), CHAOS, POOL),
