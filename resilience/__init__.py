@@ -14,6 +14,8 @@ from .errors import (
     BudgetSpent,
     BulkheadFull,
     ConfigError,
+    LoadShed,
+    PipelineWarning,
     PoolExhausted,
     RateLimited,
     Refused,
@@ -25,32 +27,47 @@ from .policies.bulkhead import Bulkhead
 from .policies.deadline import Deadline
 from .policies.pool import Pool
 from .policies.retry import Retry
-from .policies.timeout import Timeout
+from .policies.timeout import Adaptive, Timeout
 from .policy import Policy
 from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:
     from .config import load
     from .events import Emit
+    from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
+    from .policies.cache import Cache
+    from .policies.chaos import Chaos
+    from .policies.coalesce import Coalesce
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
-    from .policies.rate_limit import RateLimit
+    from .policies.rate_limit import Limit, RateLimit
+    from .policies.shed import Shed
+    from .registry import PipelineRegistry
 
 __all__ = [
+    "Adaptive",
+    "AdaptiveLimit",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "Call",
+    "Chaos",
     "CircuitOpen",
+    "Coalesce",
     "ConfigError",
     "Deadline",
     "Fallback",
     "Hedge",
     "Kind",
+    "Limit",
+    "LoadShed",
     "Op",
     "Pipeline",
+    "PipelineRegistry",
+    "PipelineWarning",
     "Policy",
     "Pool",
     "PoolExhausted",
@@ -59,6 +76,7 @@ __all__ = [
     "Refused",
     "ResilienceError",
     "Retry",
+    "Shed",
     "TimedOut",
     "Timeout",
     "Verdict",
@@ -67,11 +85,18 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
+    "Cache": ".policies.cache",
+    "Chaos": ".policies.chaos",
     "CircuitOpen": ".policies.breaker",
+    "Coalesce": ".policies.coalesce",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
+    "PipelineRegistry": ".registry",
+    "Limit": ".policies.rate_limit",
     "RateLimit": ".policies.rate_limit",
+    "Shed": ".policies.shed",
     "load": ".config",
 }
 

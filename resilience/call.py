@@ -6,6 +6,7 @@ error", no ambient registry. `Call.attempts` is therefore the whole history of a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -67,6 +68,13 @@ class Attempt:
     waited: float = 0.0
     limits: LimitReport | None = None
     notes: dict[str, Any]
+    # The tracer's, who keeps what it would rather not make a record for until it knows that somebody wants to see it.
+    at: float | None = None
+    ended: float | None = None
+    remaining: float | None = None
+    outcome: str = "ok"
+    error_type: str = ""
+    pause: tuple[str, float, float | None] | None = None
 
     def __getattr__(self, name: str) -> dict[str, Any]:
         if name != "notes":
@@ -87,7 +95,16 @@ class Call:
     front of `args`. `record` belongs to the tracer; it and the history in `attempts` are shared by all copies.
     """
 
-    __slots__ = ("_history", "args", "attempt", "deadline", "keys", "kwargs", "lent", "op", "record", "target")
+    # Defaults of the class, like the attempt's: a call that goes well changes none of them.
+    keys: Mapping[str, str] = _NOTHING
+    lent: tuple[Any, ...] = ()
+    record: Any = None
+    made: Attempt | None = None
+    """The attempt's record if anybody has asked for it yet, for those who would only look at what is there."""
+    reached = False
+    """Whether the target was called before there was a record to say so."""
+    history: list[Attempt] | None = None
+    """The attempts so far, if there was more to note than one; `attempts` makes it."""
 
     def __init__(
         self,
@@ -96,31 +113,42 @@ class Call:
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] = _NOTHING,
         deadline: float | None = None,
-        keys: Mapping[str, str] = _NOTHING,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self.op = op
         self.target = target
         self.args = args
         self.kwargs = kwargs
         self.deadline = deadline
-        self.keys = keys
-        self.lent: tuple[Any, ...] = ()
-        self.attempt = Attempt()
-        self.record: Any = None
-        self._history: list[Attempt] | None = None
+        if keys is not None:
+            self.keys = keys
+
+    @property
+    def attempt(self) -> Attempt:
+        """The record of the present attempt; made when first asked for, since most calls end well and nobody asks."""
+        attempt = self.made
+        if attempt is None:
+            attempt = self.made = Attempt()
+            if self.reached:
+                attempt.sent = True
+        return attempt
+
+    @attempt.setter
+    def attempt(self, attempt: Attempt) -> None:
+        self.made = attempt
 
     @property
     def attempts(self) -> list[Attempt]:
         """Every attempt of this run so far, in the order in which they began."""
-        history = self._history
+        history = self.history
         if history is None:
-            history = self._history = [self.attempt]
+            history = self.history = [self.attempt]
         return history
 
     def again(self, kind: str) -> Call:
         """A copy for one more attempt, whose record joins the shared history."""
         other = self.copy()
-        other.attempt = attempt = Attempt()
+        other.made = attempt = Attempt()
         attempt.number, attempt.kind = len(self.attempts) + 1, kind
         self.attempts.append(attempt)
         return other
@@ -128,11 +156,25 @@ class Call:
     def copy(self) -> Call:
         """The same attempt in a call of its own, for a branch that runs beside others."""
         other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
-        other.lent, other.record, other.attempt, other._history = self.lent, self.record, self.attempt, self.attempts
+        other.lent, other.record, other.made, other.history = self.lent, self.record, self.attempt, self.attempts
         return other
 
     def __repr__(self) -> str:
         return f"Call({self.op.name!r}, attempts={len(self.attempts)})"
+
+
+def _make_room(record: Attempt | Call) -> None:
+    """Give all later instances of this class room for every field.
+
+    CPython (3.11 on) learns from the first instances how much room to make; what finds none costs a dictionary.
+    """
+    for name in dir(type(record)):
+        if not name.startswith("__") and not callable(value := getattr(record, name)) and name != "attempts":
+            setattr(record, name, value)
+
+
+_make_room(Attempt())
+_make_room(Call(Op(""), asyncio.sleep))
 
 
 class TakesCall:

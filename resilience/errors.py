@@ -13,6 +13,8 @@ __all__ = [
     "BudgetSpent",
     "BulkheadFull",
     "ConfigError",
+    "LoadShed",
+    "PipelineWarning",
     "PoolExhausted",
     "RateLimited",
     "Refused",
@@ -27,6 +29,13 @@ class ResilienceError(Exception):
 
 class ConfigError(ResilienceError, ValueError):
     """A policy, a pipeline or a file that cannot work. The text says where, what was found and what is allowed."""
+
+
+class PipelineWarning(UserWarning):
+    """An order of policies that cannot work as it reads. The text begins with the name of the rule.
+
+    To silence one rule: ``warnings.filterwarnings("ignore", "breaker-outside-retry", PipelineWarning)``.
+    """
 
 
 class Refused(ResilienceError):
@@ -62,6 +71,13 @@ class RateLimited(Refused):
 
     policy = "rate limit"
     reason = "rate_limited"
+
+
+class LoadShed(Refused):
+    """Lately the target accepted too few of our calls, so this one was held back, by chance and by its priority."""
+
+    policy = "shed"
+    reason = "load_shed"
 
 
 class PoolExhausted(Refused):

@@ -33,6 +33,7 @@ class Hedge(Policy):
     """
 
     repeats: ClassVar[bool] = True
+    branches: ClassVar[bool] = True
 
     delay: Seconds
     extra: int = 1

@@ -1,7 +1,7 @@
-"""The tracer: an observer that turns the events of a call into one INTERNAL span, and one span per attempt beneath it.
+"""The tracer: an observer that turns a call into one INTERNAL span, and one span per attempt beneath it.
 
-Nothing is built while a call runs. Two small records are filled, and when the call ends it is decided whether anybody
-will want to see it; most clean calls are forgotten there, for about a microsecond. What is kept is built at once, with
+Nothing is built while a call runs. Times are noted, and when the call ends it is decided whether anybody will want to
+see it; most clean calls are forgotten there, for less than a microsecond. What is kept is built at once, with
 exact times. So a sampler at the root cannot lose the one call in a thousand that was retried.
 
 Calls inside a guarded function hang beneath its attempt. A call that is kept takes the calls around it with it, and a
@@ -17,8 +17,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
+from ..call import Call, Handler
 from ..errors import ConfigError, Refused
-from ..events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, Waiting
+from ..events import Event, Waiting
+from ..kit import Kit
+from ..verdict import Verdict
+from .around import Lean, around_attempt, around_call, lean_attempt, lean_call
 from .current import SPAN_KEY, SUPPRESSED, current, enter, leave
 from .latency import Slowness
 from .nesting import keep_around, unpark, waits
@@ -61,32 +65,38 @@ class Tracer:
         self._tail = traces == "tail"
         self._always = traces == "always"
         self._never = traces == "off"
-        self._dice = Random().random  # noqa: S311 (of our own: a program that seeds the common one keeps its dice)
+        self.draw = Random().random  # noqa: S311 (of our own: a program that seeds the common one keeps its dice)
         self._silent = _Silent()
         self._attach_all = sink.owns_ids and parenting == "on"
         self._attach_kept = sink.owns_ids and parenting != "off"
-        self._slowness = Slowness(slow)
+        self.slowness = Slowness(slow)
+        self.lean = Lean(self)
 
     def __call__(self, event: Event) -> None:
-        kind = type(event)
-        if kind is AttemptStarted:
-            self._attempt_started(event)  # type: ignore[arg-type]
-        elif kind is AttemptEnded:
-            self._attempt_ended(event)  # type: ignore[arg-type]
-        elif kind is CallStarted:
-            self._call_started(event)  # type: ignore[arg-type]
-        elif kind is CallEnded:
-            self._call_ended(event)  # type: ignore[arg-type]
-        elif kind is Waiting:
-            self._waiting(event)  # type: ignore[arg-type]
+        """Hear that a call is about to wait before its next attempt; everything else it sees for itself."""
+        if type(event) is not Waiting or event.why not in ("backoff", "retry_after"):
+            return
+        record = event.call.record
+        if record is self.lean:
+            event.call.attempt.pause = event.why, event.at, event.seconds
+        elif record is not None and record.tracer is self:
+            record.pause = event.why, event.at, event.seconds
+
+    def around_call(self, next: Handler, kit: Kit) -> Handler:
+        """The top of an observed pipeline. Calls that nobody is tracing around us are noted the lean way."""
+        whole = around_call(self, next, kit)
+        return lean_call(self, next, kit, whole) if self._tail and not self._attach_kept else whole
+
+    def around_attempt(self, next: Handler, kit: Kit) -> Handler:
+        """The attempt boundary of an observed pipeline."""
+        whole = around_attempt(self, next, kit)
+        return lean_attempt(self, next, kit, whole) if self._tail and not self._attach_kept else whole
 
     # -- one call ---------------------------------------------------------------------------------------------
 
-    def _call_started(self, event: CallStarted) -> None:
-        call = event.call
-        if call.record is not None:
-            return  # another tracer was told first
-        record = call.record = CallRecord(self, call, event.pipeline, event.at)
+    def call_started(self, call: Call, pipeline: str, at: float) -> None:
+        """A call begins that no tracer has yet."""
+        record = call.record = CallRecord(self, call, pipeline, at)
         context = current()
         if context:
             if context.get(SUPPRESSED):
@@ -99,7 +109,7 @@ class Tracer:
             elif not record.kept or self._never:
                 call.record = self._silent
                 return
-        elif not record.kept and record.above is None and self._dice() < self.sample:
+        elif not record.kept and record.above is None and self.draw() < self.sample:
             record.kept, record.probability = "sampled", self.sample
 
     def _join(self, record: CallRecord, context: Context) -> None:
@@ -119,19 +129,32 @@ class Tracer:
                 if parent.trace_flags.sampled or (type(span) is not AttemptRecord and span.is_recording()):
                     record.kept = "parent"
 
-    def _call_ended(self, event: CallEnded) -> None:
-        call = event.call
+    def call_ended(self, call: Call, at: float, error: BaseException | None, verdict: Verdict | None) -> None:
+        """It ended, and so did all its attempts: is it worth keeping?"""
         record: Any = call.record
         if record is None or record.tracer is not self:
-            if call.record is self._silent:
+            if record is self._silent:
                 call.record = None
             return
         call.record = None
-        record.end_at = event.at
-        if event.error is not None:
-            record.outcome, record.error_type = judged(event.error, event.verdict)
+        if (
+            self._tail
+            and error is None
+            and self.slowness.observe(record.op.name, at - record.at, self.draw())
+            and record.kept in ("", "sampled")
+        ):
+            record.kept, record.probability = "slow", 1.0
+        self.finish(record, call, at, error, verdict)
+
+    def finish(
+        self, record: CallRecord, call: Call, at: float, error: BaseException | None, verdict: Verdict | None
+    ) -> None:
+        """Keep a call that ended, let it wait for the call around it, or forget it."""
+        record.end_at = at
+        if error is not None:
+            record.outcome, record.error_type = judged(error, verdict)
         if self._tail:
-            record.kept = self._trouble(record, event) or record.kept
+            record.kept = self._trouble(record, error) or record.kept
         if record.above is not None and waits(record, record.above, call):
             return
         if record.kept:
@@ -140,32 +163,28 @@ class Tracer:
         else:
             record.forget()
 
-    def _trouble(self, record: CallRecord, event: CallEnded) -> str:
+    def _trouble(self, record: CallRecord, error: BaseException | None) -> str:
         """Why this call is worth keeping whatever the draw said, "" if it is not."""
         attempts = record.attempts
         reason = ""
         if len(attempts) > 1:
             kinds = {mine.attempt.kind for mine in attempts if mine.attempt.number > 1}
             reason = "hedged" if kinds == {"hedge"} else "retried"
-        elif isinstance(event.error, Exception):
-            reason = "refused" if isinstance(event.error, Refused) else "failed"
+        elif isinstance(error, Exception):
+            reason = "refused" if isinstance(error, Refused) else "failed"
         elif record.trouble:
             reason = record.trouble
-        elif event.error is None and self._slowness.slow(record.op.name, event.at - record.at):
-            reason = "slow"
         if reason:
             record.probability = 1.0
         return reason
 
     # -- its attempts -----------------------------------------------------------------------------------------
 
-    def _attempt_started(self, event: AttemptStarted) -> None:
-        call = event.call
-        record: CallRecord | None = call.record
-        if record is None or record.tracer is not self:
-            return
-        at, deadline = event.at, call.deadline
-        mine = AttemptRecord(record, event.attempt, at, None if deadline is None else deadline - at)
+    def attempt_started(self, call: Call, at: float) -> AttemptRecord:
+        """An attempt of a call of ours begins; returns its record."""
+        record: CallRecord = call.record
+        deadline = call.deadline
+        mine = AttemptRecord(record, call.attempt, at, None if deadline is None else deadline - at)
         attempts = record.attempts
         attempts.append(mine)
         if len(attempts) > 1:
@@ -173,30 +192,20 @@ class Tracer:
             record.crowd()
         if self._attach_all or (self._attach_kept and record.kept):
             mine.token = enter(mine)
+        return mine
 
-    def _attempt_ended(self, event: AttemptEnded) -> None:
-        record: CallRecord | None = event.call.record
-        if record is None or record.tracer is not self:
-            return
-        attempt = event.attempt
-        for mine in reversed(record.attempts):
-            if mine.attempt is attempt and mine.end_at is None:
-                break
-        else:
-            return
-        mine.end_at = event.at
+    def attempt_ended(
+        self, mine: AttemptRecord, at: float, error: BaseException | None, verdict: Verdict | None
+    ) -> None:
+        """It ended."""
+        mine.end_at = at
         if mine.token is not None:
             leave(mine.token)
             mine.token = None
-        if event.error is not None:
-            mine.outcome, mine.error_type = judged(event.error, event.verdict)
+        if error is not None:
+            mine.outcome, mine.error_type = judged(error, verdict)
             if mine.error_type:
-                record.trouble = "refused" if mine.outcome == "refused" else "failed"
-
-    def _waiting(self, event: Waiting) -> None:
-        record: CallRecord | None = event.call.record
-        if record is not None and record.tracer is self and event.why in ("backoff", "retry_after"):
-            record.pause = event.why, event.at, event.seconds
+                mine.call.trouble = "refused" if mine.outcome == "refused" else "failed"
 
     # -- what is kept -----------------------------------------------------------------------------------------
 

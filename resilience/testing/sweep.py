@@ -18,7 +18,7 @@ from ..errors import ResilienceError
 from ..timers import Lane
 from .loop import VirtualLoop
 from .recorder import Recorder
-from .scene import Injected, Scene, Target
+from .scene import Injected, Scene
 
 __all__ = ["DISTURBANCES", "Sweep", "sweep"]
 
@@ -130,7 +130,7 @@ class _Play:
         return turns
 
     def _call(self) -> Coroutine[Any, Any, Any]:
-        return self._scene.pipeline.run(self._scene.target, op=self._scene.op)
+        return self._scene.call()
 
     async def _tested(self) -> Any:
         async with self._scope:
@@ -214,12 +214,12 @@ class _Play:
             self._fault(f"a timer is still armed: {text}")
         self._check_idle(recorder)
         await asyncio.sleep(scene.rest)
-        scene.target = Target("served")
+        scene.target = scene.target.well()
         try:
             served = await asyncio.ensure_future(self._call())
         except (Exception, asyncio.CancelledError) as error:
             served = error
-        if served != "served":
+        if served not in ("served", ["served"]):
             self._fault(f"the next call was not served: {served!r}")
         self._check_idle(recorder)
         for text in self._complaints:
@@ -241,7 +241,7 @@ def _taken(status: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any
     for name, value in status.items():
         if isinstance(value, Mapping):
             yield from _taken(value, f"{path}{name}.")
-        elif name in ("busy", "active", "waiting") and value:
+        elif name in ("busy", "active", "waiting", "refreshing") and value:
             yield f"{path}{name}", value
 
 

@@ -130,8 +130,7 @@ async def hedged(note: Note) -> None:
     "scenario",
     [
         retried, retries_spent, cancelled_in_the_backoff, timed_out, failed_under_a_timeout, past_the_deadline,
-        queued_too_long, not_open_in_time, not_opened, circuit_tripped_and_open, replaced,
-        pytest.param(refused_by_the_limiter, marks=pytest.mark.xfail(reason="Line.enter keeps what raises")),
+        queued_too_long, not_open_in_time, not_opened, circuit_tripped_and_open, replaced, refused_by_the_limiter,
         pytest.param(hedged, marks=pytest.mark.xfail(reason="_Race.run keeps the error that it raises")),
     ],
 )  # fmt: skip

@@ -62,4 +62,4 @@ def synchronous(symbol: str) -> int:
     return 1
 
 
-Timeout(1)(synchronous)  # type: ignore[arg-type]
+Timeout(1)(synchronous)  # type: ignore[type-var]

@@ -65,14 +65,17 @@ async def test_calls_that_overlap_expire_each_in_its_own_time() -> None:
 async def test_a_lane_arms_one_timer_for_any_number_of_calls() -> None:
     """A thousand calls in flight cost one entry in the loop's heap."""
     loop = asyncio.get_running_loop()
-    lane = Lane(5, loop, loop.time)
+    lane = Lane(5, loop)
     armed: list[float] = []
     call_at = loop.call_at
     loop.call_at = lambda when, *a, **k: (armed.append(when), call_at(when, *a, **k))[1]  # type: ignore[assignment, misc, method-assign]
-    expiries = [lane.begin(None) for _ in range(1000)]
+    calls = [Call(Op("op"), Script("ok")) for _ in range(1000)]
+    for call in calls:
+        lane.begin(call, 5.0)
     assert armed == [5.0]
-    for expiry in expiries:
-        expiry.end()
+    for call in calls:
+        assert not lane.end(call)
+    assert not lane.live
 
 
 @virtual
@@ -159,6 +162,7 @@ async def test_an_error_raised_while_being_cancelled_is_the_error() -> None:
     assert task.cancelling() == 0
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_the_deadline_cuts_the_timeout_shorter() -> None:
     """The innermost timeout arms at the earlier of the two, and says whose time it was."""
@@ -188,6 +192,68 @@ async def test_the_shorter_of_two_deadlines_holds() -> None:
         with within(ambient), pytest.raises(TimedOut):
             await Pipeline(Deadline(own)).run(Script(never))
         assert clock() - begun == 1
+
+
+@pytest.mark.filterwarnings("ignore:deadline-inside-retry")  # what it does there is the question
+@virtual
+async def test_a_deadline_by_operation() -> None:
+    """per_op overrides the default for its operations."""
+    pipeline = Pipeline(Deadline(5, per_op={"ticker": 1, "markets": 9}))
+    for name, expected in (("ticker", 1), ("other", 5), ("markets", 9)):
+        begun = clock()
+        with pytest.raises(TimedOut) as caught:
+            await pipeline.run(Script(never), op=Op(name))
+        assert caught.value.limit == "deadline"
+        assert clock() - begun == pytest.approx(expected)
+
+
+@virtual
+async def test_it_is_as_exact_as_asyncio_timeout() -> None:
+    """To the instant, on a clock that does not lie: for calls that overlap, and whatever the length."""
+    loop = asyncio.get_running_loop()
+
+    async def stock(seconds: float) -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await Script(never)()
+        return loop.time()
+
+    async def ours(seconds: float, pipeline: Pipeline) -> float:
+        with pytest.raises(TimedOut):
+            await pipeline.run(Script(never))
+        return loop.time()
+
+    for seconds in (0.0001, 0.37, 12.5):
+        pipeline = Pipeline(Timeout(seconds))
+        pairs: list[Any] = []
+        for _ in range(50):
+            pairs += [asyncio.ensure_future(stock(seconds)), asyncio.ensure_future(ours(seconds, pipeline))]
+            await asyncio.sleep(seconds / 40)
+        ends = await asyncio.gather(*pairs)
+        assert max(abs(one - other) for one, other in zip(ends[::2], ends[1::2], strict=True)) <= 2e-6
+
+
+@virtual
+async def test_within_takes_a_time_of_the_loops_clock_as_well() -> None:
+    """What one within yields is good for another, in a task that belongs to the same piece of work."""
+    await asyncio.sleep(100)
+    with within(at=103) as until:
+        assert until == 103
+        with pytest.raises(TimedOut):
+            await Pipeline(Timeout(60)).run(Script(never))
+        assert clock() == 103
+    with within(5) as until, within(at=until - 1) as sooner, within(at=until + 1) as later:
+        assert (until, sooner, later) == (108, 107, 107)
+    with within(at=50), pytest.raises(TimedOut):  # has passed
+        await Pipeline().run(Script("never asked"))
+
+
+@virtual
+async def test_within_takes_one_of_the_two() -> None:
+    """Nothing is guessed."""
+    for wrong in (within(), within(1, at=2)):
+        with pytest.raises(TypeError, match="within\\(\\) takes a number of seconds, or at="), wrong:
+            raise AssertionError("it was entered")
 
 
 @virtual
@@ -281,6 +347,8 @@ def test_a_timeout_outside_a_task_is_told_clearly() -> None:
         (lambda: Timeout(5, per_op={"ticker": 0}), r"per_op\['ticker'\] is 0"),
         (lambda: Timeout(5, per_op=[1]), "must map operation names to seconds"),
         (lambda: Deadline(0), "Deadline: seconds is 0"),
+        (lambda: Deadline(5, per_op={"ticker": 0}), r"Deadline: per_op\['ticker'\] is 0"),
+        (lambda: Deadline(5, per_op=[1]), "Deadline: per_op is .*, must map operation names to seconds"),
     ],
 )
 def test_wrong_settings_are_named(make: Any, message: str) -> None:

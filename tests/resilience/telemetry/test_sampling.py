@@ -7,6 +7,7 @@ import contextvars
 import gc
 import logging
 import weakref
+from random import Random
 from typing import Any
 
 import pytest
@@ -109,21 +110,22 @@ async def test_slowness_is_learnt_by_operation(traced: Any) -> None:
 
 def test_about_one_call_in_a_hundred_is_slow_also_after_a_shift() -> None:
     """Whatever the scale: over a cycle of 0 to 99 ms, and after everything has become ten times slower."""
-    slowness = Slowness(None)
+    slowness, lot = Slowness(None), Random(1).random
     for scale in (0.001, 0.01):
         for n in range(5000):  # to settle
-            slowness.slow("op", scale * (n * 37 % 100))
-        found = sum(slowness.slow("op", scale * (n * 37 % 100)) for n in range(10000))
+            slowness.observe("op", scale * (n * 37 % 100), lot())
+        found = sum(slowness.observe("op", scale * (n * 37 % 100), lot()) for n in range(10000))
         assert found < 200
-        assert slowness.slow("op", scale * 200)
+        assert slowness.observe("op", scale * 200, lot())
 
 
 def test_names_made_per_call_do_not_grow_without_bound() -> None:
     """Ten thousand operation names leave at most 1,024 estimates."""
     slowness = Slowness(None)
     for n in range(10000):
-        slowness.slow(f"op {n}", 0.1)
-    assert len(slowness._by_op) <= 1024
+        for _ in range(1 + n % 2 * 200):
+            slowness.observe(f"op {n}", 0.1, 0.5)
+    assert len(slowness.over) + len(slowness._warming) <= 1024
 
 
 # -- parents ----------------------------------------------------------------------------------------------------
