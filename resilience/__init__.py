@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .budget import RetryBudget, RetryQuota
 from .call import Call, Op
 from .errors import (
     BudgetSpent,
@@ -76,6 +77,8 @@ __all__ = [
     "Refused",
     "ResilienceError",
     "Retry",
+    "RetryBudget",
+    "RetryQuota",
     "Shed",
     "TimedOut",
     "Timeout",

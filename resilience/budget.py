@@ -34,14 +34,14 @@ _KEYS: dict[str, Callable[[Call], Hashable]] = {
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """Extra requests in any `window` seconds: at most `ratio` of the calls begun in it, or `per_second` if that is more.
+    """In any `window` seconds, extra requests for at most `ratio` of the calls begun in it, or `per_second` if more.
 
-    Wherever the window lies, and for shorter ones too: of the calls that began in it, `ratio`, or `per_second` times
-    `window`, all at once if need be. Where the latter is less than ten, bursts of up to ten may come a little later
-    than the calls of the same window that justify them.
+    Wherever the window lies, and for shorter ones too, so that the first second of an outage gets no more than its
+    share; `per_second` times `window` may come all at once. Where that is less than ten, bursts of up to ten are let
+    through as far as the calls of the last `window` seconds justify them.
 
     `key`: None for one budget; ``"host"``, ``"account"`` (keys that the adapter sets) or ``"op"``; or a function of the
-    `Call`. Of the keys, at most 1,000 that have had extra requests lately are told apart; more of them share one budget.
+    `Call`. 1,000 keys with extra requests in the window are told apart; any more of them share one budget.
     """
 
     ratio: Share = 0.2

@@ -8,7 +8,7 @@ A call that succeeds pays for one look at a counter. A context variable set arou
 
 The surprising part is the error object that is raised again and again, by one call and another at the same time: a
 mark on it may be somebody else's. So a mark counts only if it is younger than the attempt that failed; and in another
-task than that of the retry which left it, only if that one had repeated anything and the object had not been met before.
+task than that of the retry which left it, only if that one had repeated anything and the object was new to it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _is_marked(error: BaseException, since: int) -> bool:
 
 def give_up(error: Exception, repeated: bool) -> None:
     """Mark the error that a retry raises although it would have tried again. `repeated`: has it, at least once?"""
-    global given_up
+    global given_up  # noqa: PLW0603 (read at every attempt, written when a call has failed for good)
     given_up += 1
     marks = error.__dict__
     everywhere = repeated and marks.get(_MARK, _MET)[1] == _ANYWHERE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import nesting
@@ -121,11 +122,9 @@ class Story:
         if self._wanted_more and self._terms.policy.attempts > 1:
             nesting.give_up(error, repeated=self.counted > 1)
         if self._lines:
-            try:
+            with suppress(Exception):  # raised by one that cannot be changed, such as a frozen dataclass
                 for line in self._lines[: max(0, _MOST_NOTES - len(getattr(error, "__notes__", ())))]:
                     error.add_note(line)
-            except Exception:
-                pass  # one that cannot be changed, such as a frozen dataclass, has to do without its history
         return error
 
     def _wanted(self, call: Call, error: Exception, verdict: Verdict) -> bool:
@@ -193,12 +192,14 @@ class Story:
         what = "an unwanted result" if error is None else _worded(error)
         self._lines.append(f"attempt {call.attempt.number}: {what}; {then}")
 
-    def _stop(self, call: Call, reason: str, detail: str = "") -> None:
+    def _stop(self, call: Call, reason: str, detail: str = "") -> float | None:
+        """No next attempt, for this reason."""
         call.attempt.notes["retry_stopped"] = reason
         self._wanted_more = reason != "aborted"
         if reason != "attempts_spent":
             detail = detail or _DETAILS.get(reason, "")
             self._lines.append(f"not retried: {reason}{detail and ': ' + detail}")
+        return None
 
     def _warn(self, call: Call) -> None:
         if not self._terms.warned.yet:

@@ -148,7 +148,7 @@ def _accounting(
 ) -> Handler:
     """The same, where the clock is needed, or a budget wants to know more."""
     told = budgets if tells else None
-    earns = told is not None and told.earns
+    earning = budgets if tells and budgets is not None and budgets.earns else None
 
     async def run(call: Call) -> Any:
         began = now()
@@ -161,8 +161,8 @@ def _accounting(
             rest = again(call, exc, None, since, began)
         else:
             if unwanted is None or not unwanted(value):
-                if earns:
-                    told.succeeded(call, 0)
+                if earning is not None:
+                    earning.succeeded(call, 0)
                 return value
             rest = again(call, None, value, since, began)
         return await rest

@@ -131,7 +131,7 @@ async def hedged(note: Note) -> None:
     [
         retried, retries_spent, cancelled_in_the_backoff, timed_out, failed_under_a_timeout, past_the_deadline,
         queued_too_long, not_open_in_time, not_opened, circuit_tripped_and_open, replaced, refused_by_the_limiter,
-        pytest.param(hedged, marks=pytest.mark.xfail(reason="_Race.run keeps the error that it raises")),
+        hedged,
     ],
 )  # fmt: skip
 def test_the_error_is_gone_with_its_last_reference(scenario: Callable[[Note], Awaitable[None]]) -> None:
