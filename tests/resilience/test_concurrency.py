@@ -328,12 +328,17 @@ def test_a_drop_that_changes_nothing_does_not_say_that_it_does() -> None:
 
 
 def saturated(controller: Controller, algorithm: Told, windows: int, used: float = 1.0) -> list[int]:
-    """Windows of a target that is saturated: the round trip is in proportion to the limit. The algorithm adds 2."""
+    """Windows of a target that is saturated: the round trip is in proportion to the limit. The algorithm adds 2.
+
+    Every other window has 31 calls, not 20, so that what is told to the guard is seen to be a mean.
+    """
     limits = []
-    for at in range(windows):
-        limit = controller.limit
+    for number in range(windows):
+        rtt, in_flight = controller.limit / 100, int(controller.limit * used)
         algorithm.answers = [controller._exact + 2]
-        play(controller, 20, limit / 100, max(1, int(limit * used)), at=10.0 * at)
+        if number % 2:
+            play(controller, 30, rtt, in_flight, at=10 * number - 9.95)  # the last one closed a moment ago
+        play(controller, 1 if number % 2 else 20, rtt, in_flight, at=10.0 * number)
         limits.append(controller.limit)
     return limits
 
