@@ -51,7 +51,11 @@ def _rule(name: str) -> Callable[[Callable[[Sequence[Any]], _Found]], _Rule]:
 
 
 def _repeats(policy: Any) -> bool:
-    """May it call more than once? A retry of one attempt may not."""
+    """May one caller's call become several attempts? A retry of one attempt makes none; what a coalescing or a renewing
+    cache sends is another call, whose record is its own.
+    """
+    if kind_of(policy) in ("cache", "coalesce"):
+        return False
     return bool(getattr(policy, "repeats", False)) and getattr(policy, "attempts", 2) != 1
 
 

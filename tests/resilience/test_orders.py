@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from resilience import (
+    AdaptiveLimit,
     Breaker,
     Bulkhead,
+    Cache,
+    Chaos,
+    Coalesce,
     Deadline,
     Fallback,
     Hedge,
@@ -20,21 +23,16 @@ from resilience import (
     Pool,
     RateLimit,
     Retry,
+    Shed,
     Timeout,
 )
 from resilience.orders import RULES, check_order, new_findings
 
-
-def stand_in(name: str, **fields: Any) -> Any:
-    """A policy of ours by name, of which only the name counts."""
-    return type(name, (Policy,), {"__module__": "resilience.policies.stand_in", "bind": lambda *_: None, **fields})()
-
-
 RETRY = Retry(on=OSError)
 POOL = Pool(object, name="rest")
 QUEUE = Bulkhead(3, queue=9)
-CACHE, COALESCE, CHAOS = stand_in("Cache"), stand_in("Coalesce"), stand_in("Chaos")
-ADAPTIVE = stand_in("AdaptiveLimit", queue=4)
+CACHE, COALESCE, CHAOS = Cache(5), Coalesce(), Chaos(rate=0.1, fault=OSError)
+ADAPTIVE = AdaptiveLimit(queue=4)
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,12 @@ def test_a_rule_fires_alone(rule: str) -> None:
 
 RIGHT = {
     "the canonical order": (
-        Fallback(0), CACHE, COALESCE, Deadline(60), RETRY, Hedge(1), Breaker(), RateLimit("5/s"), QUEUE, Timeout(5),
-        CHAOS, POOL,
+        Fallback(0), CACHE, COALESCE, Deadline(60), RETRY, Hedge(1), Shed(), Breaker(), RateLimit("5/s"), QUEUE,
+        Timeout(5), CHAOS, POOL,
     ),
     "a retry that does not repeat": (RateLimit("1/s"), POOL, Retry(attempts=1), Fallback(0), Deadline(9)),
     "two retries, one of which does not repeat": (Retry(attempts=1), RETRY, Retry(attempts=1)),
-    "a bulkhead and a limit that never wait": (Timeout(1), Bulkhead(3), RateLimit("5/s", max_wait=0)),
+    "limits that never wait": (Timeout(1), Bulkhead(3), AdaptiveLimit(), RateLimit("5/s", max_wait=0)),
     "time over the whole, queues in the attempts": (Timeout(60), RETRY, RateLimit("5/s"), QUEUE, Timeout(5)),
     "a timeout just shorter": (
         Deadline(5, per_op={"a": 2, "b": 9}), RETRY, Timeout(4.9, per_op={"a": 1, "b": 8.9})

@@ -346,16 +346,19 @@ def test_settings_that_cannot_be_meant_are_refused() -> None:
             Retry(resume=wrong)  # type: ignore[arg-type]
 
 
-def test_a_function_without_a_signature_is_taken_at_its_word() -> None:
+@virtual
+async def test_a_function_without_a_signature_is_taken_at_its_word() -> None:
     """Nobody can tell whether it takes the argument."""
 
     class Opaque:
         __signature__ = "none"
 
-        async def __call__(self, **asked: Any) -> AsyncIterator[int]:
-            yield asked["since"]
+        async def __call__(self, since: int = 0) -> AsyncIterator[int]:
+            yield since + 1
+            if since < 2:
+                raise OSError
 
-    Retry(on=OSError, resume="since")(Opaque())
+    assert await read(Retry(on=OSError, resume="since", wait=0)(Opaque())()) == [1, 2, 3]
 
 
 def test_a_stream_of_which_nothing_is_known_needs_on() -> None:
@@ -910,6 +913,22 @@ async def test_any_policy_can_be_held_around_a_stream() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert seen == ["well", "KeyError", "well", "ValueError", "CancelledError"]
+
+
+@virtual
+async def test_an_error_of_the_held_policy_itself_is_told() -> None:
+    """On the way out too, where nothing else was wrong."""
+
+    class Clumsy(Holding):
+        def bind(self, next: Any, kit: Kit, /) -> Any:
+            async def run(call: Call) -> Any:
+                await next(call)
+                raise RuntimeError("could not write it down")
+
+            return run
+
+    with pytest.raises(RuntimeError, match="could not write it down"):
+        await read(Pipeline(Clumsy([])).stream(Feed([1])))
 
 
 @virtual
