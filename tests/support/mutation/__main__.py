@@ -10,10 +10,12 @@ import argparse
 import hashlib
 import json
 import os
+import pickle
 import sys
 import time
 import tomllib
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,10 @@ from mutation.operators import Module, Mutant  # noqa: E402
 from mutation.session import Reached, Warm, fresh  # noqa: E402
 
 SURVIVORS = ROOT / "tests/mutation/survivors.toml"
-TARGETS = ("resilience/*.py", "resilience/policies/*.py", "resilience/circuit/*.py")
+TARGETS = (
+    "resilience/*.py", "resilience/policies/*.py", "resilience/circuit/*.py", "resilience/concurrency/*.py",
+    "resilience/streams/*.py", "resilience/orders/*.py",
+)  # fmt: skip
 NOT_CORE = ("__init__", "cli")
 TESTS = ["tests/resilience", "tests/issues", "tests/test_docs_policies.py"]
 WANTED = 0.95
@@ -39,6 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tests", nargs="*", default=TESTS, help="where tests are looked for")
+    parser.add_argument("--cap", type=float, default=float("inf"), help="stop testing a mutant after so many seconds")
     parser.add_argument(
         "--justified", action="store_true", help="try the justified ones as well: do they still survive?"
     )
@@ -55,7 +61,7 @@ def main() -> None:
     begun = time.monotonic()
     justified = tomllib.loads(SURVIVORS.read_text())
     excused = set() if options.justified else {mutant for mutant in mutants if reason_for(mutant, justified)}
-    verdicts = try_all([mutant for mutant in mutants if mutant not in excused], options.jobs, options.tests)
+    verdicts = try_all([mutant for mutant in mutants if mutant not in excused], options)
     verdicts.update((repr(mutant), "survived") for mutant in excused)
     whole = options.sample == 1.0 and not options.k
     sys.exit(report(mutants, verdicts, justified, time.monotonic() - begun, whole))
@@ -77,7 +83,7 @@ def drawn(mutant: Mutant, share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < share * 2**64
 
 
-def try_all(mutants: list[Mutant], jobs: int, tests: list[str]) -> dict[str, str]:
+def try_all(mutants: list[Mutant], options: argparse.Namespace) -> dict[str, str]:
     """The verdict on each mutant, by its name."""
     verdicts: dict[str, str] = {}
 
@@ -86,28 +92,33 @@ def try_all(mutants: list[Mutant], jobs: int, tests: list[str]) -> dict[str, str
         if verdict not in ("killed", "same code"):
             print(f"{len(verdicts)}/{len(mutants)} {verdict}: {mutant}", file=sys.stderr, flush=True)
 
-    reached = in_a_warm_process(mutants, jobs, tests, tell)
+    reached = in_a_warm_process(mutants, options, tell)
     for name in reached.failed:
         print(f"LEFT OUT: {name} fails without any change", file=sys.stderr)
-    for mutant, verdict in fresh([mutant for mutant in mutants if not mutant.function], reached, jobs):
+    for mutant, verdict in fresh([mutant for mutant in mutants if not mutant.function], reached, options.jobs):
         tell(mutant, verdict)
     return verdicts
 
 
-def in_a_warm_process(mutants, jobs, tests, tell) -> Reached:  # type: ignore[no-untyped-def]
+def in_a_warm_process(
+    mutants: list[Mutant], options: argparse.Namespace, tell: Callable[[Mutant, str], None]
+) -> Reached:
     """Run pytest once, in a process of its own: this one must stay without our modules."""
-    import pickle
-
     reading, writing = os.pipe()
     by_name = {repr(mutant): mutant for mutant in mutants}
     pid = os.fork()
     if not pid:
         os.close(reading)
         pipe = os.fdopen(writing, "wb", buffering=0)
-        warm = Warm(mutants, jobs, lambda mutant, verdict: pipe.write(pickle.dumps((repr(mutant), verdict))))
+
+        def say(mutant: Mutant, verdict: str) -> None:
+            pipe.write(pickle.dumps((repr(mutant), verdict)))
+
+        warm = Warm(mutants, options.jobs, options.cap, say)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 1)
-        code = pytest.main(["-q", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0", *tests], plugins=[warm])
+        plain = ["-q", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
+        code = pytest.main([*plain, *options.tests], plugins=[warm])
         pipe.write(pickle.dumps((None, warm.reached if code in (0, 5) else int(code))))
         os._exit(0)
     os.close(writing)

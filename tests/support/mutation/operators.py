@@ -1,7 +1,7 @@
 """What a mutant is: one small change of one module's syntax tree, found again by what it says and not by a number.
 
-Changed are comparisons, conditions, arithmetic, constants, returned values, keyword arguments, what an `except` catches,
-and statements (left out). Left alone is what only people read: docstrings, annotations, messages, log lines.
+Changed are comparisons, conditions, arithmetic, constants, returned values, keyword arguments, what an `except`
+catches, and statements (left out). Left alone is what only people read: docstrings, annotations, messages, log lines.
 """
 
 from __future__ import annotations

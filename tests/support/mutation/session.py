@@ -62,9 +62,10 @@ class Reached:
 class Warm:
     """A pytest plugin that runs the tests of mutants instead of the tests."""
 
-    def __init__(self, mutants: list[Mutant], jobs: int, tell: Callable[[Mutant, str], None]) -> None:
+    def __init__(self, mutants: list[Mutant], jobs: int, cap: float, tell: Callable[[Mutant, str], None]) -> None:
         self.mutants = mutants
         self.jobs = jobs
+        self.cap = cap
         self.tell = tell
         self.reached = Reached()
 
@@ -88,7 +89,7 @@ class Warm:
 
             def run() -> None:
                 _change(mutant, index)
-                sys.exit(_run([items[name] for name in names], self.reached.seconds))
+                sys.exit(_run([items[name] for name in names], self.reached.seconds, self.cap))
 
             return run
 
@@ -141,9 +142,12 @@ def shorten(items: list[pytest.Item]) -> None:
 # -- one pytest process ------------------------------------------------------------------------------------------
 
 
-def _run(items: list[pytest.Item], seconds: dict[str, float]) -> int:
+def _run(items: list[pytest.Item], seconds: dict[str, float], cap: float) -> int:
     """Run these tests until one fails. A test that takes far longer than unchanged ends the process."""
+    begun = time.process_time()
     for item, following in zip(items, [*items[1:], None], strict=True):
+        if time.process_time() - begun > cap:
+            break
         _limit(3 + 10 * seconds[item.nodeid])
         if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
             return KILLED
