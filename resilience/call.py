@@ -70,7 +70,7 @@ class Attempt:
     noted: dict[str, Any] | None = None
     """The notes, if anybody has written or read one yet."""
     circuit: Any = None
-    """The state of the breaker that let this attempt in, while that is the only note: it has a label and a generation."""
+    """The breaker's state that let this attempt in, while that is the only note: it has a label and a generation."""
     # The tracer's, who keeps what it would rather not make a record for until it knows that somebody wants to see it.
     at: float | None = None
     ended: float | None = None
