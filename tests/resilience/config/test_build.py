@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resilience import (
+    AdaptiveLimit,
     Breaker,
     Bulkhead,
     Cache,
@@ -68,6 +69,7 @@ REACHABLE = {
     "- rate_limit: {rate: 10/s, key: ip, max_wait: 2s}": RateLimit("10/s", key="ip", max_wait=2),
     "- bulkhead: 30": Bulkhead(30),
     "- bulkhead: {limit: 30, queue: 256, max_wait: 500ms}": Bulkhead(30, queue=256, max_wait=0.5),
+    "- adaptive_limit": AdaptiveLimit(),
     "- timeout: 10s": Timeout(10),
     "- timeout: {seconds: 15s, per_op: {ticker: 10s, on: 20s}}": Timeout(15, per_op={"ticker": 10, "on": 20}),
     "- pool: rest": Pool(opened, name="rest"),
