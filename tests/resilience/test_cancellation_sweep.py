@@ -238,7 +238,6 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "linked limits, throttled": lambda: scene(
         RateLimit("9/s", "ip", also=[Limit("1/s", "account")]), steps=THROTTLES, rivals=3
     ),
-}
     "fallback, the last good answer": lambda: aged(Fallback(last_good=20), steps=(after(0.1, Sick()),)),
     "fallback, too old": lambda: aged(Fallback(0, last_good=5), steps=(after(0.1, Sick()),)),
     "cache, a miss": lambda: once(Cache(60)),
