@@ -71,7 +71,12 @@ def schedule(wait: Wait, jitter: Jitter, cap: float, rng: random.Random) -> Next
 
     def next_wait(sent: Any) -> float | None:
         value = grow(sent)
-        return None if value is None else max(0.0, min(cap, spread(value)))
+        if value is None:
+            return None
+        value = spread(value)
+        if value <= 0.0:
+            return 0.0
+        return value if value < cap else cap
 
     return next_wait
 

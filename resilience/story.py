@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import nesting
@@ -26,8 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Story", "Terms"]
 
 _log = logging.getLogger("resilience")
+_UNKNOWN, _REJECTED, _THROTTLED = Kind.UNKNOWN, Kind.REJECTED, Kind.THROTTLED  # an enum is slow to look things up in
 _MOST_NOTES = 32
 _LONGEST_NOTE = 200
+_LINE = "attempt %d: %s; retried after %.3g s"
 _DETAILS = {"aborted": "abort_on names it", "nested_retry": "a retry beneath has given up on it"}
 
 
@@ -68,7 +69,7 @@ class Story:
     def __init__(self, terms: Terms, began: float) -> None:
         self._terms = terms
         self._began = began
-        self._lines: list[str] = []
+        self._lines: list[str | tuple[Any, ...]] = []  # worded for those who see the call fail
 
     def pause(self, call: Call, error: Exception | None, value: Any, since: int) -> float | None:
         """Seconds until the next attempt, or None if there shall be none.
@@ -82,16 +83,17 @@ class Story:
             verdict = terms.kit.judge(error, call)
             if verdict is None:
                 return None  # refused by us: waiting and asking again is not the retry's business
-            if verdict.kind is Kind.UNKNOWN:
+            kind = verdict.kind
+            if kind is _UNKNOWN:
                 self._unknown = error
-            elif verdict.kind is Kind.REJECTED:
+            elif kind is _REJECTED:
                 self._unknown = None
             nested = nesting.meet(error, since) and not terms.policy.nested
             if terms.aborts is not None and _holds(terms.aborts, error, unsure=True):
                 return self._stop(call, "aborted")
             if call.attempt.stale and call.op.idempotent and not any(attempt.fresh for attempt in call.attempts):
                 return self._schedule(call, error, "transparent", 0.0)
-            if not self._wanted(call, error, verdict):
+            if not self._wanted(call, error, kind):
                 return None
         if self.counted >= terms.policy.attempts:
             return self._stop(call, "attempts_spent")
@@ -104,11 +106,12 @@ class Story:
         """The call once more, with a record that says why it is made."""
         call = call.again("retry")
         attempt, why = call.attempt, self._why
-        attempt.notes["retry"] = why
+        notes: dict[str, Any] = {"retry": why}
+        attempt.noted = notes
         if why == "transparent":
             attempt.fresh = True
         elif self._delay:
-            attempt.notes[f"wait.{why}"] = self._delay
+            notes[f"wait.{why}"] = self._delay
         return call
 
     def outcome(self, last: Exception) -> Exception:
@@ -122,23 +125,30 @@ class Story:
         if self._wanted_more and self._terms.policy.attempts > 1:
             nesting.give_up(error, repeated=self.counted > 1)
         if self._lines:
-            with suppress(Exception):  # raised by one that cannot be changed, such as a frozen dataclass
+            try:
                 for line in self._lines[: max(0, _MOST_NOTES - len(getattr(error, "__notes__", ())))]:
-                    error.add_note(line)
+                    error.add_note(line if isinstance(line, str) else _LINE % line)
+            except Exception:  # an error that cannot be changed, such as a frozen dataclass
+                _log.debug("the history of %s cannot be noted on it", type(error).__name__)
         return error
 
-    def _wanted(self, call: Call, error: Exception, verdict: Verdict) -> bool:
+    def _wanted(self, call: Call, error: Exception, kind: Kind) -> bool:
         matches = self._terms.matches
         if matches is not None:
             return _holds(matches, error, unsure=False)
-        if verdict.kind is Kind.UNKNOWN:
-            return call.op.idempotent
-        return verdict.kind in (Kind.FAILED, Kind.THROTTLED)
+        return call.op.idempotent if kind is _UNKNOWN else kind is not _REJECTED
 
     def _after(self, call: Call, error: Exception | None, value: Any, verdict: Verdict | None) -> float | None:
         policy = self._terms.policy
-        throttled = verdict is not None and verdict.kind is Kind.THROTTLED
-        delay = self._next_wait(throttled)(value if error is None else error)
+        throttled = verdict is not None and verdict.kind is _THROTTLED
+        try:
+            waits = self._waits if not throttled or policy.throttled_wait is None else self._throttled_waits
+            if waits is None:
+                waits = self._begin(throttled)
+            delay = waits(value if error is None else error)
+        except Exception:
+            _log.exception("Retry: the schedule failed on %s; it is not retried", type(error or value).__name__)
+            delay = None
         if delay is None:
             return self._stop(call, "schedule_exhausted")
         ordered = None if verdict is None else verdict.retry_after
@@ -150,15 +160,13 @@ class Story:
                 return self._schedule(call, error, "retry_after", floor, throttled)
         return self._schedule(call, error, "backoff", delay, throttled)
 
-    def _next_wait(self, throttled: bool) -> Next:
-        """The schedule to go on with. It is made when it is first needed."""
+    def _begin(self, throttled: bool) -> Next:
+        """The schedule to go on with, made when it is first needed."""
         policy, rng = self._terms.policy, self._terms.kit.rng
         if throttled and policy.throttled_wait is not None:
-            if self._throttled_waits is None:
-                self._throttled_waits = schedule(policy.throttled_wait, policy.jitter, policy.max_wait, rng)
+            self._throttled_waits = schedule(policy.throttled_wait, policy.jitter, policy.max_wait, rng)
             return self._throttled_waits
-        if self._waits is None:
-            self._waits = schedule(policy.wait, policy.jitter, policy.max_wait, rng)
+        self._waits = schedule(policy.wait, policy.jitter, policy.max_wait, rng)
         return self._waits
 
     def _schedule(
@@ -179,18 +187,15 @@ class Story:
             if not self.charged:
                 return self._stop(call, "budget_spent")
         self._why, self._delay = why, delay
+        what = "an unwanted result" if error is None else _worded(error)
         if why == "transparent":
-            self._tell(call, error, "sent again at once on a new connection")
+            self._lines.append(f"attempt {call.attempt.number}: {what}; sent again at once on a new connection")
             return 0.0
         self.counted += 1
-        self._tell(call, error, f"retried after {delay:.3g} s")
+        self._lines.append((call.attempt.number, what, delay))
         if kit.emit is not None:
             kit.emit(Waiting(call, why, delay, at))
         return delay
-
-    def _tell(self, call: Call, error: Exception | None, then: str) -> None:
-        what = "an unwanted result" if error is None else _worded(error)
-        self._lines.append(f"attempt {call.attempt.number}: {what}; {then}")
 
     def _stop(self, call: Call, reason: str, detail: str = "") -> float | None:
         """No next attempt, for this reason."""
