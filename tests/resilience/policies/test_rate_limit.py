@@ -709,6 +709,19 @@ def test_one_loop_after_the_other() -> None:
     assert script.count == 3
 
 
+def test_a_clock_that_began_anew_does_not_mix_two_counts() -> None:
+    """No more than n go in the new loop's first window."""
+    pipeline = Pipeline(RateLimit("4/10s", max_wait=0))
+
+    async def main(at: float, times: int) -> int:
+        asyncio.get_running_loop().advance(at)  # type: ignore[attr-defined]
+        outcomes = await asyncio.gather(*(pipeline.run(Script("ok")) for _ in range(times)), return_exceptions=True)
+        return outcomes.count("ok")
+
+    assert VirtualLoop().run(main(100, 1)) == 1
+    assert VirtualLoop().run(main(5, 9)) == 4
+
+
 def test_waiters_of_a_dead_loop_are_in_nobodys_way() -> None:
     """A loop was stopped and closed with callers in the line; the next one begins with an empty line."""
     pipeline = Pipeline(RateLimit("1/10s", key="op"), classify=told)
