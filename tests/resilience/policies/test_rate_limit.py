@@ -635,6 +635,21 @@ async def test_idle_keys_are_dropped_and_busy_ones_are_not() -> None:
 
 
 @virtual
+async def test_keys_are_looked_through_now_and_then() -> None:
+    """When there are a thousand; and where most of them are busy, not again before there are twice as many."""
+    pipeline = Pipeline(RateLimit("1/10s", key=lambda call: call.args[0]))
+    for key in range(1000):
+        await pipeline.run(Script("ok"), key)
+    await asyncio.sleep(11)
+    await pipeline.run(Script("ok"), 1000)
+    limits = pipeline.states["rate_limit"]
+    assert list(limits.lines) == [1000]
+    for key in range(1001, 2001):
+        await pipeline.run(Script("ok"), key)
+    assert (len(limits.lines), limits._sweep_at) == (1001, 2000)
+
+
+@virtual
 async def test_a_key_first_seen_during_a_pause_is_paused() -> None:
     """The address is banned, whatever the operation."""
     pipeline = Pipeline(RateLimit("10/s", key="op"), classify=told)
