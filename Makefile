@@ -14,7 +14,7 @@ STAMP := $(VENV)/stamp
 
 help: ## print this
 	@echo 'usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## make .venv from requirements.lock (redone only when that or pyproject.toml changes)
 	@:
