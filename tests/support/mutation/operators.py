@@ -253,7 +253,8 @@ def _head(node: ast.AST) -> str:
         arguments = f"({ast.unparse(node.args)})" if isinstance(node, _FUNCTIONS) else ""
         return f"def {node.name}{arguments}"
     if isinstance(node, ast.Try):
-        return "try"
+        caught = [ast.unparse(handler.type) for handler in node.handlers if handler.type is not None]
+        return f"try: except {', '.join(caught)}"
     body = getattr(node, "body", None)
     if isinstance(body, list):
         node = copy.copy(node)

@@ -20,6 +20,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -42,6 +43,19 @@ class Reached:
     lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+
+    @classmethod
+    def joined(cls, parts: list[Reached]) -> Reached:
+        """What several processes found, each with a part of the tests."""
+        whole = cls()
+        for part in parts:
+            whole.seconds.update(part.seconds)
+            whole.failed += part.failed
+            for path, lines in part.lines.items():
+                home = whole.lines.setdefault(path, {})
+                for line, names in lines.items():
+                    home.setdefault(line, []).extend(names)
+        return whole
 
     def of(self, mutant: Mutant) -> list[str]:
         """The tests that reached the changed lines, the quick ones first."""
@@ -76,7 +90,8 @@ class Warm:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         paths = sorted({str(mutant.module.path.resolve()) for mutant in self.mutants})
-        self.reached = _in_child(lambda: _reach(list(items.values()), paths))
+        parts = [list(items.values())[job :: self.jobs] for job in range(self.jobs)]
+        self.reached = Reached.joined(_in_children([partial(_reach, part, paths) for part in parts]))
         index = _functions(paths)
         inside = [mutant for mutant in self.mutants if mutant.function]
         killers: Counter[str] = Counter()
@@ -257,21 +272,24 @@ def _fork(run: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def _in_child(work: Callable[[], Any]) -> Any:
-    """What `work` returns in a forked process: it leaves no trace here."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            with os.fdopen(writing, "wb") as pipe:
-                pickle.dump(work(), pipe)
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        result = pickle.load(pipe)  # noqa: S301 (our own child's)
-    os.waitpid(pid, 0)
-    return result
+def _in_children(works: list[Callable[[], Any]]) -> list[Any]:
+    """What each `work` returns, all of them run at once in forked processes: they leave no trace here."""
+    pipes = []
+    for work in works:
+        reading, writing = os.pipe()
+        if not os.fork():
+            try:
+                with os.fdopen(writing, "wb") as pipe:
+                    pickle.dump(work(), pipe)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        pipes.append(os.fdopen(reading, "rb"))
+    results = [pickle.load(pipe) for pipe in pipes]  # noqa: S301 (our own children's)
+    for pipe in pipes:
+        pipe.close()
+        os.wait()
+    return results
 
 
 def _limit(seconds: float) -> None:
