@@ -9,12 +9,14 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .budget import RetryBudget, RetryQuota
 from .call import Call, Op
 from .errors import (
     BudgetSpent,
     BulkheadFull,
     ConfigError,
     LoadShed,
+    PipelineWarning,
     PoolExhausted,
     RateLimited,
     Refused,
@@ -33,28 +35,40 @@ from .verdict import Kind, Verdict
 if TYPE_CHECKING:
     from .config import load
     from .events import Emit
+    from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
+    from .policies.cache import Cache
+    from .policies.chaos import Chaos
+    from .policies.coalesce import Coalesce
     from .policies.fallback import Fallback
     from .policies.hedge import Hedge
-    from .policies.rate_limit import RateLimit
+    from .policies.rate_limit import Limit, RateLimit
     from .policies.shed import Shed
+    from .registry import PipelineRegistry
 
 __all__ = [
     "Adaptive",
+    "AdaptiveLimit",
     "Breaker",
     "BudgetSpent",
     "Bulkhead",
     "BulkheadFull",
+    "Cache",
     "Call",
+    "Chaos",
     "CircuitOpen",
+    "Coalesce",
     "ConfigError",
     "Deadline",
     "Fallback",
     "Hedge",
     "Kind",
+    "Limit",
     "LoadShed",
     "Op",
     "Pipeline",
+    "PipelineRegistry",
+    "PipelineWarning",
     "Policy",
     "Pool",
     "PoolExhausted",
@@ -63,6 +77,8 @@ __all__ = [
     "Refused",
     "ResilienceError",
     "Retry",
+    "RetryBudget",
+    "RetryQuota",
     "Shed",
     "TimedOut",
     "Timeout",
@@ -72,10 +88,16 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AdaptiveLimit": ".policies.adaptive_limit",
     "Breaker": ".policies.breaker",
+    "Cache": ".policies.cache",
+    "Chaos": ".policies.chaos",
     "CircuitOpen": ".policies.breaker",
+    "Coalesce": ".policies.coalesce",
     "Fallback": ".policies.fallback",
     "Hedge": ".policies.hedge",
+    "PipelineRegistry": ".registry",
+    "Limit": ".policies.rate_limit",
     "RateLimit": ".policies.rate_limit",
     "Shed": ".policies.shed",
     "load": ".config",

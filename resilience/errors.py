@@ -14,6 +14,7 @@ __all__ = [
     "BulkheadFull",
     "ConfigError",
     "LoadShed",
+    "PipelineWarning",
     "PoolExhausted",
     "RateLimited",
     "Refused",
@@ -28,6 +29,13 @@ class ResilienceError(Exception):
 
 class ConfigError(ResilienceError, ValueError):
     """A policy, a pipeline or a file that cannot work. The text says where, what was found and what is allowed."""
+
+
+class PipelineWarning(UserWarning):
+    """An order of policies that cannot work as it reads. The text begins with the name of the rule.
+
+    To silence one rule: ``warnings.filterwarnings("ignore", "breaker-outside-retry", PipelineWarning)``.
+    """
 
 
 class Refused(ResilienceError):

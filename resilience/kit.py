@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .call import Call
@@ -42,7 +43,7 @@ class Kit:
     is bound, and is bound again when one of them changes.
     """
 
-    __slots__ = ("_shared", "_taken", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
+    __slots__ = ("_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
 
     def __init__(
         self, name: str, classify: Classify, rng: random.Random, shared: dict[str, Any] | None = None, scope: str = ""
@@ -53,6 +54,7 @@ class Kit:
         self.scope = scope
         self.states: dict[str, Any] = {}
         self.emit: Emit | None = None
+        self.branches = False  # above the policy that is being bound, are there branches that may lose?
         self.loop: asyncio.AbstractEventLoop
         self.now: Callable[[], float]
         self._shared = self.states if shared is None else shared
@@ -62,7 +64,7 @@ class Kit:
         """What the exception means, or None for a refusal of ours, from which nobody learns anything.
 
         The adapter's `classify` is never asked about a refusal or our own `TimedOut`. One that raises counts as
-        REJECTED, which repeats nothing.
+        REJECTED, which repeats nothing. An error that says of itself that nothing was `sent` is not UNKNOWN.
         """
         if isinstance(exc, TimedOut):
             if exc.queued:
@@ -71,10 +73,13 @@ class Kit:
         if isinstance(exc, Refused):
             return None
         try:
-            return self.classify(exc, call.op)
+            verdict = self.classify(exc, call.op)
         except Exception:
             _log.exception("classify failed on %s of %s; read as rejected", type(exc).__name__, call.op.name)
             return Verdict(Kind.REJECTED, "classify_failed")
+        if verdict.kind is Kind.UNKNOWN and getattr(exc, "sent", None) is False:
+            return replace(verdict, kind=Kind.FAILED)
+        return verdict
 
     def keep(self, kind: str, policy: object, make: Callable[[], S], *, shared: str = "") -> S:
         """The state that belongs to this policy of this pipeline; made on first use, found again after a re-bind.
@@ -94,6 +99,10 @@ class Kit:
             state = home[key] = make()
         self.states[key] = state
         return state
+
+    def has(self, kind: str, *, shared: str) -> bool:
+        """Whether a policy beneath, bound before, has asked for the shared state of this name since the last link."""
+        return f"{kind}:{shared}" in self._taken
 
     def link(self, loop: asyncio.AbstractEventLoop, emit: Emit | None) -> None:
         """Before the policies are bound (again): to which loop, and who observes. Kept states stay."""

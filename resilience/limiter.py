@@ -9,11 +9,16 @@ less, and what left within 1.03 W can arrive within W; the rest of the 4 % is fo
 Where n is large a pace below n/W spreads the calls as well, so that they do not leave in clumps of n. It is only a
 kindness to the server and to the queues beneath; the promise does not need it.
 
+Who is in a hurry takes from the *allotment*: what may go until the present grain of the log ends is counted as sent
+when the grain begins, so that a send is one comparison and one subtraction (`left`, `until`). Whatever else happens
+gives the rest back first; what is forgotten errs on the safe side.
+
 No clock, no tasks: every method is told the time, in seconds of any clock that does not go back.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import insort
 
@@ -21,7 +26,7 @@ __all__ = ["Entry", "Limiter"]
 
 _LATE = 0.03  # of W: how much later than others a request may arrive
 _GRAIN = 0.002  # of W: sends this close together share one entry of the log, so it stays short for any n
-_TOLERANCE = 0.004  # of W: how late a planned send may be and still count as sent on time
+_TOLERANCE = 0.004  # of W: how late a granted send may be and still count as sent on time
 _OWN = 0.005  # of W: a little more than that
 _UNPACED = 20.0  # up to so many tokens may leave at once
 _BURST = 0.1  # ... or up to this share of n, if that is more
@@ -35,13 +40,12 @@ Entry = list[float]
 class Limiter:
     """One ``n/W``: `count` tokens in any `window` seconds.
 
-    `take` is the question of a call that will not wait. For those who wait there is `fork`: on the copy, `earliest` and
-    `commit` in turn plan one send after another, as the true one will be asked to perform them.
+    `take` is the question of a call that will not wait. For others `earliest` tells when, and `commit` notes a send.
     """
 
     __slots__ = (
-        "_at", "_back", "_entry", "_front", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
-        "count", "paused_until", "tolerance", "window",
+        "_at", "_back", "_entry", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
+        "count", "left", "paused_until", "tolerance", "until", "window",
     )  # fmt: skip
 
     def __init__(self, count: float, window: float) -> None:
@@ -64,28 +68,71 @@ class Limiter:
         self._entry: Entry = [-math.inf, 0.0]  # the one that takes sends until `_seal`
         self._seal = -math.inf
         self._at = -math.inf  # no send before this, by pace and pauses
-        self._front = -math.inf  # no plan overtakes this
         self.paused_until = -math.inf
+        self.left = 0.0  # of the allotment, which whoever sends before `until` may simply take from
+        self.until = -math.inf
 
     def take(self, cost: float, now: float) -> bool:
         """Send `cost` tokens now, if there is room; otherwise nothing happens."""
+        if not self.fits(cost, now):
+            return False
+        self.send(cost, now)
+        return True
+
+    def send(self, cost: float, now: float) -> None:
+        """Note `cost` tokens as sent now, which `fits`, and allot what else may be sent in this grain of the log."""
+        self.commit(cost, now)
+        more = self._room
+        if self._spacing:
+            more = min(more, (now - self._at) / self._spacing)
+        if 0.0 < more < math.inf:
+            self.left, self.until = more, self._seal
+            self._entry[1] += more
+            self._room -= more
+            self._at += more * self._spacing
+
+    def close(self) -> None:
+        """End the allotment: the next who comes has to ask."""
+        self.until = -math.inf
+        left = self.left
+        if left:
+            self.left = 0.0
+            self._entry[1] -= left
+            self._room += left
+            self._at -= left * self._spacing
+
+    def fits(self, cost: float, now: float) -> bool:
+        """Whether `cost` tokens may be sent now."""
+        self.close()
         if now >= self._back:
             self._return(now)
-        at = self._at
-        if now < at or not 0.0 <= cost <= self._room:
-            return False
-        floor = now - self._slack
-        self._at = (at if at > floor else floor) + cost * self._spacing
+        return now >= self._at and 0.0 <= cost <= self._room
+
+    def commit(self, cost: float, now: float) -> Entry:
+        """Note `cost` tokens as sent now, which `fits`. Returns what `undo` wants."""
+        self.close()
+        if now >= self._back:
+            self._return(now)
+        self._at = max(self._at, now - self._slack) + cost * self._spacing
         self._room -= cost
         if now < self._seal:
             self._entry[1] += cost
         else:
             self._open(now, cost)
-        return True
+        return self._entry
+
+    def undo(self, entry: Entry, cost: float) -> None:
+        """Give back what was committed and then not sent."""
+        self.close()
+        self._at = max(self._at - cost * self._spacing, self.paused_until)
+        if self._back <= entry[0]:  # else it is back already
+            entry[1] -= cost
+            self._room += cost
 
     def earliest(self, cost: float, now: float) -> float:
-        """When `cost` tokens (at most `count`) may be sent, not before `now` nor before what was committed last."""
-        at = max(now, self._at, self._front)
+        """When `cost` tokens (at most `count`) may be sent if nobody else sends: now, or later."""
+        self.close()
+        at = max(now, self._at)
         room = self._room
         for back, tokens in self._log:
             if back > at and cost <= room:
@@ -94,36 +141,30 @@ class Limiter:
             room += tokens
         return at
 
-    def commit(self, cost: float, at: float) -> Entry:
-        """Note `cost` tokens as sent at a time that `take` or `earliest` found free. Returns what `undo` wants."""
-        if at >= self._back:
-            self._return(at)
-        self._at = max(self._at, at - self._slack) + cost * self._spacing
-        self._room -= cost
-        self._front = at
-        if at < self._seal:
-            self._entry[1] += cost
-        else:
-            self._open(at, cost)
-        return self._entry
+    def soonest(self, cost: float, ahead: float, now: float) -> float:
+        """No sooner than this can `cost` tokens leave, if `ahead` others have to leave before them."""
+        at = self.earliest(cost, now)
+        if ahead > 0.0:
+            begin = max(now, self._at)
+            windows = max(0, math.ceil((ahead + cost) / self._full) - 1)  # that pass when the first of them have gone
+            first = min(self.earliest(ahead + cost - windows * self.count, now), begin + self._span)
+            paced = max(self._at, now - self._slack) + ahead * self._spacing
+            at = max(at, first + windows * self._span, paced)
+        return at
 
-    def undo(self, entry: Entry, cost: float) -> None:
-        """Give back what was committed and then not sent."""
-        self._at = max(self._at - cost * self._spacing, self.paused_until)
-        if self._back <= entry[0]:  # else it is back already
-            entry[1] -= cost
-            self._room += cost
-
-    def fork(self) -> Limiter:
-        """A copy to plan on. From here on neither writes on entries that both hold."""
-        other = Limiter(self.count, self.window)
-        other._log, other._back, other._room = self._log.copy(), self._back, self._room
-        other._at, other._front = self._at, self._front
-        self._seal = -math.inf
-        return other
+    def spares(self, cost: float, now: float, other: float, at: float) -> bool:
+        """Whether `other` tokens still find room at the time `at` if `cost` tokens, which fit, are sent now."""
+        self.close()
+        if max(self._at, now - self._slack) + cost * self._spacing > at:
+            return False
+        room = self._room + sum(tokens for _, tokens in itertools.takewhile(lambda entry: entry[0] <= at, self._log))
+        if at < now + self._span + 2 * self._grain:
+            room -= cost
+        return other <= room
 
     def pause(self, until: float) -> None:
         """Send nothing before `until`, and then begin at the pace, with no burst saved up."""
+        self.close()
         self._at = max(self._at, until)
         self.paused_until = max(self.paused_until, until)
 
@@ -132,8 +173,9 @@ class Limiter:
 
         Gone until the server's reset (after one window where it named none), and never the other way round: what the
         server says remains beyond our own count is not believed. Where it says that nothing is left, nothing is sent
-        until then, even if tokens of ours come back before.
+        until then, even if tokens of ours come back before. What is no number says nothing.
         """
+        self.close()
         self._return(now)
         held = self._span if reset_in is None else min(reset_in, max(self.window, _LONGEST_REPORT))
         if not held > 0.0:
@@ -142,7 +184,7 @@ class Limiter:
             self.pause(now + held)
             return True
         excess = self._room - remaining
-        if excess < 1e-6:
+        if not excess >= 1e-6:
             return False
         insort(self._log, [now + held, excess])
         self._back = self._log[0][0]
@@ -156,6 +198,7 @@ class Limiter:
 
     def used(self, now: float) -> float:
         """Tokens that are spent as of `now`."""
+        self.close()
         return sum(tokens for back, tokens in self._log if back > now)
 
     def idle(self, now: float) -> bool:

@@ -1,79 +1,43 @@
-"""The line of those who wait for a limit: first come, first served, whatever they weigh.
+"""One limit and those who need it, and the times at which a call that needs several limits can go.
 
-`resilience.limiter` gives each of them a time; one timer serves the whole line. The surprising part is that a time can
-change: when the server orders a pause, reports that more is spent than we know of, or someone leaves, the line is
-planned anew, and whoever can no longer be served in time is refused there and then instead of at the end of the wait.
+What may be sent is the arithmetic of `resilience.limiter`; who goes first is decided in `resilience.turns`. The
+surprising part is that a time is of two kinds: when there would be room if nobody else sent, and before when there
+certainly is none, because others have to go first.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from asyncio import AbstractEventLoop, CancelledError, Future, Handle, get_running_loop
-from collections import deque
-from typing import Any
+from asyncio import Future
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
 
 from .call import Call
-from .errors import ConfigError, RateLimited
-from .events import Emit, Waiting
 from .limiter import Entry, Limiter
 
-__all__ = ["Line"]
+if TYPE_CHECKING:
+    from .turns import Queue
 
+__all__ = ["Line", "Route", "Waiter"]
 
-class _Waiter:
-    """One call in a line, and the time at which it is to go."""
-
-    __slots__ = ("at", "cost", "deadline", "entry", "most", "turn")
-
-    def __init__(self, turn: Future[None], call: Call, most: float, at: float) -> None:
-        self.turn = turn
-        self.cost = call.op.cost
-        self.most = most
-        self.deadline = math.inf if call.deadline is None else call.deadline
-        self.at = at
-        self.entry: Entry | None = None  # set when its turn has come
+_numbers = itertools.count()
 
 
 class Line:
-    """One limit, and those who wait for it. `name` is what a refusal calls it."""
+    """One limit. `name` is what a refusal calls it; `needed` is how many wait and need it, of it alone or of others."""
 
-    __slots__ = ("_loop", "_plan", "_timer", "limiter", "name", "waiters")
+    __slots__ = ("limiter", "name", "needed", "queue")
 
     def __init__(self, name: str, limiter: Limiter) -> None:
         self.name = name
         self.limiter = limiter
-        self.waiters: deque[_Waiter] = deque()
-        self._plan: Limiter | None = None  # the limiter as it will be when all who wait are gone; None: plan anew
-        self._timer: Handle | None = None
-        self._loop: AbstractEventLoop | None = None
+        self.needed = 0
+        self.queue: Queue | None = None  # made for the first who has to wait
 
-    async def enter(self, call: Call, most: float, emit: Emit | None) -> None:
-        """Take the call's tokens, or wait for them, until `most` (on the loop's clock) and the call's deadline.
-
-        Raises `RateLimited` as soon as it is known that the turn would come too late, `ConfigError` for a call that
-        costs more than the whole limit.
-        """
-        loop = get_running_loop()
-        now = loop.time()
-        waiter = self._join(call, most, loop, now)
-        if waiter is None:
-            return
-        if emit is not None:
-            emit(Waiting(call, "limiter", waiter.at - now, now))
-        try:
-            await waiter.turn
-        except CancelledError:
-            if waiter.entry is not None:  # its turn came in the very tick of the cancellation
-                self.limiter.undo(waiter.entry, waiter.cost)
-            self.changed()
-            raise
-        else:
-            self._depart(waiter, loop.time())
-        finally:
-            waited = loop.time() - now
-            notes = call.attempt.notes
-            notes["wait.limiter"] = notes.get("wait.limiter", 0.0) + waited
-            call.attempt.waited += waited
+    def take(self, cost: float, now: float) -> bool:
+        """Take the tokens now, if nobody waits and there is room; otherwise nothing happens."""
+        return not self.needed and self.limiter.take(cost, now)
 
     def pause(self, until: float) -> None:
         """Let nobody pass before `until`."""
@@ -81,110 +45,72 @@ class Line:
         self.changed()
 
     def changed(self) -> None:
-        """Something came in between: plan anew, once for all that happens in this tick."""
-        self._plan = None
-        if self.waiters and self._loop is not None and not self._loop.is_closed():
-            self._arm(self._loop.call_soon(self._ring))
+        """There is less than was thought: tell those who wait."""
+        if self.queue is not None:
+            self.queue.top.changed(review=True)
 
     def status(self, now: float) -> dict[str, Any]:
         limiter = self.limiter
         return {
             "used": limiter.used(now),
             "limit": limiter.count,
-            "waiting": len(self.waiters),
+            "waiting": 0 if self.queue is None else self.queue.top.held(self, now),
             "paused_for": max(0.0, limiter.paused_until - now),
         }
 
-    def _join(self, call: Call, most: float, loop: AbstractEventLoop, now: float) -> _Waiter | None:
-        """A place in the line, or None if there is room at once. Raises if the turn would come too late."""
-        cost = call.op.cost
-        if not 0 <= cost <= self.limiter.count:
-            raise ConfigError(
-                f"RateLimit: {call.op.name!r} costs {cost:g} tokens, so {self.name} can never admit it; "
-                f"the cost must be from 0 to {self.limiter.count:g}"
-            )
-        if loop is not self._loop:
-            self._adopt(loop, now)
-        if self.waiters:
-            plan = self._plan or self._replan(now)  # which may find that all of them have left
-        if not self.waiters:
-            if self.limiter.take(cost, now):
-                return None
-            plan = self._plan = self.limiter.fork()  # an older one does not know what was taken since
-        waiter = _Waiter(loop.create_future(), call, most, plan.earliest(cost, now))
-        if waiter.at > most or waiter.at >= waiter.deadline:
-            raise self._refusal(waiter, now)
-        plan.commit(cost, waiter.at)
-        self.waiters.append(waiter)
-        if len(self.waiters) == 1:
-            self._arm(loop.call_at(waiter.at, self._ring))
-        return waiter
 
-    def _depart(self, waiter: _Waiter, now: float) -> None:
-        """Count it as sent now, if the loop stalled between its turn and this moment."""
-        if now - waiter.at > self.limiter.tolerance and waiter.entry is not None:
-            self.limiter.undo(waiter.entry, waiter.cost)
-            self.limiter.commit(waiter.cost, now)
-            self.changed()
+class Waiter:
+    """One call that waits. `at` is when it was let go or, before that, the time before which it certainly is not."""
 
-    def _adopt(self, loop: AbstractEventLoop, now: float) -> None:
-        """Serve the loop that runs now. What was sent in an earlier one counts, unless the clock began anew."""
-        if self.waiters and self._loop is not None and self._loop.is_running():
-            raise RuntimeError(f"{self.name}: callers in another event loop still wait; one limit serves one loop")
-        self._arm(None)
-        self._loop = loop
-        self.waiters.clear()
-        if now < self.limiter.last:
-            self.limiter.forget()
+    __slots__ = ("at", "call", "cost", "deadline", "entries", "most", "number", "route", "turn")
 
-    def _replan(self, now: float) -> Limiter:
-        """Give every waiter a new time; refuse those for whom it is too late."""
-        plan = self._plan = self.limiter.fork()
-        waiters = [waiter for waiter in self.waiters if not waiter.turn.done()]
-        self.waiters.clear()
-        for waiter in waiters:
-            waiter.at = plan.earliest(waiter.cost, now)
-            if waiter.at > waiter.most or waiter.at >= waiter.deadline:
-                waiter.turn.set_exception(self._refusal(waiter, now))
-            else:
-                plan.commit(waiter.cost, waiter.at)
-                self.waiters.append(waiter)
-        return plan
+    def __init__(self, call: Call, most: float, turn: Future[None]) -> None:
+        self.number = next(_numbers)  # in order of arrival
+        self.call = call
+        self.cost = call.op.cost
+        self.most = most
+        self.deadline = math.inf if call.deadline is None else call.deadline
+        self.at = -math.inf
+        self.turn = turn
+        self.route: Route
+        self.entries: list[Entry] = []  # one for each line of the route, once it has been let go
 
-    def _refusal(self, waiter: _Waiter, now: float) -> RateLimited:
-        why = "paused by the server" if self.limiter.paused_until > now else "used up"
-        limit = "deadline" if waiter.at >= waiter.deadline else "longest wait allowed"
-        return RateLimited(f"{self.name} is {why} beyond the {limit}", retry_after=waiter.at - now)
+    def late(self, at: float) -> bool:
+        """Whether a turn at this time would come too late."""
+        return at > self.most or at >= self.deadline
 
-    def _ring(self) -> None:
-        """Let those go whose time has come, and wait for the next one's."""
-        assert self._loop is not None  # noqa: S101 (for the type checker: the loop itself calls this)
-        now = self._loop.time()
-        if self._plan is None:
-            self._replan(now)
-        if not self._go(now):
-            self._replan(now)
-        self._arm(self._loop.call_at(self.waiters[0].at, self._ring) if self.waiters else None)
-        if not self.waiters:
-            self._plan = None
 
-    def _go(self, now: float) -> bool:
-        """Wake whoever is due; false if the times of the others are no longer right."""
-        limiter, waiters = self.limiter, self.waiters
-        late = False
-        while waiters and waiters[0].at <= now:
-            waiter = waiters[0]
-            late = late or now - waiter.at > limiter.tolerance  # our own loop stalled: it is sent now, not then
-            at = waiter.at = now if late else waiter.at
-            if not waiter.turn.done():  # else it was cancelled in this very tick
-                if limiter.earliest(waiter.cost, at) > at:
-                    return False  # the plan was wrong by a rounding: without a new one this would be asked for ever
-                waiter.entry = limiter.commit(waiter.cost, at)
-                waiter.turn.set_result(None)
-            waiters.popleft()
-        return not late
+class Route:
+    """The calls that wait for the very same lines, in order of arrival."""
 
-    def _arm(self, timer: Handle | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = timer
+    __slots__ = ("lines", "tokens", "waiters")
+
+    def __init__(self, lines: tuple[Line, ...]) -> None:
+        self.lines = lines
+        self.tokens = 0.0
+        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+
+    @property
+    def first(self) -> Waiter:
+        return next(iter(self.waiters))
+
+    def ahead(self, waiter: Waiter) -> float:
+        """Tokens of those who came before."""
+        return sum(other.cost for other in itertools.takewhile(lambda other: other is not waiter, self.waiters))
+
+    def short(self, cost: float, now: float) -> dict[Line, float]:
+        """The lines that have no room now, and when each of them will if nobody else sends."""
+        times = ((line, line.limiter.earliest(cost, now)) for line in self.lines)
+        return {line: at for line, at in times if at > now}
+
+    def together(self, cost: float, now: float) -> float:
+        """The earliest time at which all lines have room, if nobody else sends."""
+        while short := self.short(cost, now):
+            now = max(short.values())
+        return now
+
+    def soonest(self, cost: float, ahead: float, now: float) -> tuple[float, Line]:
+        """No sooner than this can a call go, behind so many tokens of others; and the line that says so."""
+        times = [line.limiter.soonest(cost, ahead, now) for line in self.lines]
+        at = max(times)
+        return at, self.lines[times.index(at)]

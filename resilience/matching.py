@@ -17,17 +17,17 @@ Matches: TypeAlias = Callable[[Exception], bool]
 On: TypeAlias = Union[type[Exception], str, Sequence[Union[type[Exception], str]], Matches, None]  # noqa: UP007
 
 
-def matcher(owner: str, on: On) -> Matches | None:
-    """A predicate for `on`, None for None. Raises `ConfigError` for anything that cannot be one."""
+def matcher(owner: str, on: On, field: str = "on") -> Matches | None:
+    """A predicate for `on`, None for None. Raises `ConfigError` for anything that cannot be one, naming the field."""
     if on is None:
         return None
     if not isinstance(on, (type, str, tuple, list)):
         if callable(on):
             return on
-        raise ConfigError(f"{owner}: on is {on!r}, must be exception types, their names, or a predicate")
+        raise ConfigError(f"{owner}: {field} is {on!r}, must be exception types, their names, or a predicate")
     items = on if isinstance(on, (tuple, list)) else (on,)
     if not items:
-        raise ConfigError(f"{owner}: on is empty; leave it out, or name exception types")
+        raise ConfigError(f"{owner}: {field} is empty; leave it out, or name exception types")
     types: list[type[Exception]] = []
     names: set[str] = set()
     for item in items:
@@ -36,7 +36,7 @@ def matcher(owner: str, on: On) -> Matches | None:
         elif isinstance(item, str) and item.isidentifier():
             names.add(item)
         else:
-            raise ConfigError(f"{owner}: on names {item!r}, must name exception types (subclasses of Exception)")
+            raise ConfigError(f"{owner}: {field} names {item!r}, must name exception types (subclasses of Exception)")
     kinds = tuple(types)
     if not names:
         return lambda exc: isinstance(exc, kinds)

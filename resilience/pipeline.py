@@ -12,18 +12,25 @@ import inspect
 import os
 import random
 from asyncio import AbstractEventLoop, BaseEventLoop, get_running_loop
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import get_ident
-from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar
-from weakref import WeakSet
+from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, overload
+from weakref import WeakKeyDictionary, WeakSet
 
+from .ambient import deadline as _deadline
 from .call import Call, Handler, Op, TakesCall
+from .descriptor import describe
 from .errors import ConfigError
 from .events import Around, AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
+from .functions import name_of, opens_stream, signature_after
 from .kit import Kit
-from .policy import Bindable, Policy
+from .orders import new_findings, warn
+from .policy import Bindable, Guard, Policy
+from .streams import Items, StreamHandler, held, stepped, streamed
+from .streams import check as check_stream
+from .streams import guard as guard_stream
+from .streams import leaf as leaf_of_streams
 from .timers import until
 from .verdict import Classify
 from .verdict import classify as default_classify
@@ -31,10 +38,14 @@ from .verdict import classify as default_classify
 __all__ = ["Pipeline", "fuse", "within"]
 
 P = ParamSpec("P")
+S = TypeVar("S", bound=AsyncIterator[Any])
 T = TypeVar("T")
 Discover: TypeAlias = "staticmethod[[], Emit | None]"
 
-_deadline: ContextVar[float | None] = ContextVar("resilience_deadline", default=None)
+H = TypeVar("H", Handler, StreamHandler)
+_BindPolicy: TypeAlias = Callable[[Any, H, Kit], H]
+_Adapt: TypeAlias = Callable[[H, Callable[[Handler], Handler]], H]
+
 _UNKNOWN_OP = Op("call")
 
 
@@ -82,6 +93,7 @@ class Pipeline:
         seed: int | None = None,
         shared: dict[str, Any] | None = None,
         scope: str = "",
+        _told: Sequence[Sequence[Bindable]] = (),  # parts of the policies, warned of when they were put together
     ) -> None:
         for policy in policies:
             if isinstance(policy, type) or not callable(getattr(policy, "bind", None)):
@@ -91,11 +103,15 @@ class Pipeline:
         self.classify = classify
         self._observers = observers
         self._shared = shared
+        self._seed = seed
         self._kit = Kit(name, classify, random.Random(seed), shared, scope)  # noqa: S311 (jitter, not secrets)
         self._linked: _Linked = _TO_NONE
         self._handler: Handler
+        self._listening: tuple[Emit, ...] = ()
+        self._streams: StreamHandler | None = None
+        warn(new_findings(policies, _told), name)
 
-    # -- the three ways in ------------------------------------------------------------------------------------
+    # -- the ways in ------------------------------------------------------------------------------------------
 
     async def run(self, fn: Callable[..., Awaitable[T]], /, *args: Any, op: Op | None = None, **kwargs: Any) -> T:
         """Call ``fn(*args, **kwargs)`` through the pipeline. Raises what the last attempt raised, or `Refused`."""
@@ -104,17 +120,31 @@ class Pipeline:
         result: T = await self._handler(Call(op or _UNKNOWN_OP, fn, args, kwargs, _deadline.get()))
         return result
 
-    def guard(self, op: Op | None = None) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]:
+    def stream(
+        self, fn: Callable[..., AsyncIterator[T]], /, *args: Any, op: Op | None = None, **kwargs: Any
+    ) -> AsyncGenerator[T, Any]:
+        """The items of ``fn(*args, **kwargs)``, guarded. `fn` is called when the first one is asked for.
+
+        Use it inside ``async with contextlib.aclosing(...)``, so that what it holds is given back when the loop is left
+        early. Raises `ConfigError` if a policy means nothing between items (see `resilience.streams`).
+        """
+        check_stream(self.policies, fn, name_of(fn))
+        return streamed(Call(op or _UNKNOWN_OP, fn, args, kwargs), self._open)  # type: ignore[arg-type]
+
+    def guard(self, op: Op | None = None) -> Guard:
         """A decorator that also tells what is true of every call: ``@market.guard(Op("ticker", idempotent=True))``."""
+        return functools.partial(self._wrap, op=op)
 
-        def decorate(fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-            return self._wrap(fn, op)
+    @overload
+    def __call__(self, fn: Callable[P, S]) -> Callable[P, S]: ...
 
-        return decorate
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Guard a coroutine function; its signature and return type stay."""
-        return self._wrap(fn, None)
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Guard a coroutine function, or an async generator function; its signature and return type stay."""
+        guarded: Callable[..., Any] = self._wrap(fn, None)
+        return guarded
 
     async def send(self, call: Call) -> Any:
         """Run a call that an adapter made itself, with its operation and its keys. The ambient deadline applies."""
@@ -141,6 +171,11 @@ class Pipeline:
         self._observers += observers
         self._linked = _TO_NONE  # the next call links anew
 
+    def describe(self) -> dict[str, Any]:
+        """What it is, as plain data: settings that are not the default; `attempt` policies lie above the boundary."""
+        policies = [describe(policy) for policy in self.policies]
+        return {"name": self.name, "policies": policies, "attempt": self._boundary()}
+
     async def aclose(self) -> None:
         """Release what the policies hold open (pools). The pipeline can be used again; pools open anew."""
         for state in self._kit.states.values():
@@ -154,11 +189,32 @@ class Pipeline:
         await self.aclose()
 
     def __add__(self, other: Bindable | Pipeline) -> Pipeline:
-        """These policies outside, the others inside. Name, classify and what is shared stay; own state is made anew."""
-        more = other.policies if isinstance(other, Pipeline) else (other,)
+        """These policies outside, the others inside. States of their own are made anew; what is shared stays shared.
+
+        Name, classify, seed, and what is shared are those of the pipeline that has them, the outer one's where both do.
+        Raises `ConfigError` where both say what errors mean, or share with others, and not the same.
+        """
+        if not isinstance(other, Pipeline):
+            return self._copy(self.name, *self.policies, other)
+        names = f"{self.name or 'the outer pipeline'!r} and {other.name or 'the inner one'!r}"
+        if default_classify not in (self.classify, other.classify) and self.classify != other.classify:
+            raise ConfigError(f"{names} differ in what errors mean (classify); say it in one Pipeline(...)")
+        if None not in (self._shared, other._shared) and self._shared is not other._shared:
+            raise ConfigError(f"{names} share pools and limits with different pipelines; say it in one Pipeline(...)")
+        owner = other if self._shared is None else self
         return Pipeline(
-            *self.policies, *more, name=self.name, classify=self.classify, observers=self._observers,
-            shared=self._shared, scope=self._kit.scope,
+            *self.policies, *other.policies, name=self.name or other.name,
+            classify=other.classify if self.classify is default_classify else self.classify,
+            observers=tuple(dict.fromkeys((*self._observers, *other._observers))),
+            seed=other._seed if self._seed is None else self._seed,
+            shared=owner._shared, scope=owner._kit.scope, _told=(self.policies, other.policies),
+        )  # fmt: skip
+
+    def _copy(self, name: str, *policies: Bindable) -> Pipeline:
+        """The same under another name, with states of its own; with other policies, if any are given."""
+        return Pipeline(
+            *(policies or self.policies), name=name, classify=self.classify, observers=self._observers, seed=self._seed,
+            shared=self._shared, scope=self._kit.scope, _told=(self.policies,),
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -176,40 +232,70 @@ class Pipeline:
     def _link(self) -> None:
         """Bind the policies to the running loop and to those who observe: first, and when either changes."""
         found = self.discover()
-        observers = self._observers if found is None else (*self._observers, found)
+        self._listening = self._observers if found is None else (*self._observers, found)
+        self._kit.link(get_running_loop(), fan_out(self._listening))
+        self._handler = self._fold(_leaf, _bind, _call, _call)
+        self._streams = None
+        self._linked = _linked_to(self._kit.loop)
+        _pipelines.add(self)
+
+    def _open(self, call: Call) -> Items:
+        """Open a stream through the policies, which are bound for streams when the first one is opened."""
+        if self._linked._thread_id != get_ident():
+            self._link()
+        if self._streams is None:
+            self._kit.link(self._kit.loop, self._kit.emit)  # the same states, found by the same names
+            self._streams = self._fold(leaf_of_streams, _bind_stream, held, stepped)
+        call.deadline = _deadline.get()
+        return self._streams(call)
+
+    def _fold(self, handler: H, bind: _BindPolicy[H], whole: _Adapt[H], step: _Adapt[H]) -> H:
+        """Put everything around `handler`, from the inside out: the policies, the observers, who enforces the deadline.
+
+        `whole` puts what is made for calls around the whole of one, `step` around all that takes time; which for a
+        stream are not the same.
+        """
+        kit, observers = self._kit, self._listening
         around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
-        kit = self._kit
-        kit.link(get_running_loop(), fan_out(observers))
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
         armed = any(_has(policy, "enforces_deadline") for policy in self.policies[arm:])
-        handler: Handler = _leaf
         for position in range(len(self.policies), -1, -1):  # position: how many policies lie above
             if position == arm and not armed:
-                handler = _until_deadline(handler)
+                handler = step(handler, _until_deadline)
             if position == bound:
-                handler = handler if told is None else _observed_attempt(handler, kit, told)
+                handler = handler if told is None else whole(handler, _with(_observed_attempt, kit, told))
                 for observer in around:
-                    handler = observer.around_attempt(handler, kit)
+                    handler = whole(handler, _with(observer.around_attempt, kit))
             if position > 0:
-                handler = self.policies[position - 1].bind(handler, kit)
-        handler = handler if told is None else _observed_call(handler, kit, told)
+                kit.branches = any(_has(policy, "branches") for policy in self.policies[: position - 1])
+                handler = bind(self.policies[position - 1], handler, kit)
+        handler = handler if told is None else whole(handler, _with(_observed_call, kit, told))
         for observer in around:
-            handler = observer.around_call(handler, kit)
-        self._handler = handler
-        self._linked = _linked_to(kit.loop)
-        _pipelines.add(self)
+            handler = whole(handler, _with(observer.around_call, kit))
+        return handler
 
-    def _wrap(self, fn: Callable[P, Awaitable[T]], op: Op | None) -> Callable[P, Coroutine[Any, Any, T]]:
-        name = _check_coroutine(fn)
+    def _wrap(self, fn: Any, op: Op | None) -> Any:
+        if isinstance(fn, (staticmethod, classmethod)):
+            return type(fn)(self._wrap(fn.__func__, op))
+        name, streams = name_of(fn), opens_stream(fn)
+        if streams:
+            check_stream(self.policies, fn, name)
         if op is None and self.classify is default_classify:
             for policy in self.policies:
                 problem = policy.unsafe() if isinstance(policy, Policy) else None
                 if problem:
                     raise ConfigError(f"{name}: {problem}")
         known = op or Op(name)
+        guarded: Any = guard_stream(fn, known, self._open) if streams else self._guarded(fn, known)
+        guarded.pipeline = self
+        lent = sum(bool(getattr(policy, "lends", False)) for policy in self.policies)
+        if lent:
+            guarded.__signature__ = signature_after(fn, lent)
+        return guarded
 
+    def _guarded(self, fn: Callable[P, Awaitable[T]], known: Op) -> Callable[P, Coroutine[Any, Any, T]]:
         @functools.wraps(fn)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             if self._linked._thread_id != get_ident():
@@ -217,7 +303,6 @@ class Pipeline:
             result: T = await self._handler(Call(known, fn, args, kwargs, _deadline.get()))
             return result
 
-        guarded.pipeline = self  # type: ignore[attr-defined]
         return guarded
 
 
@@ -255,26 +340,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def fuse(policy: Policy, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+_fused: WeakKeyDictionary[Any, tuple[Any, tuple[Policy, ...]]] = WeakKeyDictionary()
+"""What `fuse` made: the function inside, and the policies around it. (An attribute would be copied by `wraps`.)"""
+
+
+def fuse(policy: Policy, fn: Any) -> Any:
     """Guard `fn` with a bare policy; a stack of bare policies becomes one pipeline, the last applied outermost."""
-    stack: tuple[Policy, ...] = (policy,)
-    beneath = getattr(fn, "__policies__", None)
-    if beneath is not None and inspect.isfunction(fn):
-        stack += beneath
-        fn = fn.__wrapped__  # type: ignore[attr-defined]
-    guarded = Pipeline(*stack, name=getattr(fn, "__qualname__", ""))(fn)
-    guarded.__policies__ = stack  # type: ignore[attr-defined]
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)(fuse(policy, fn.__func__))
+    inside, beneath = _fused.get(fn, (fn, ())) if inspect.isfunction(fn) else (fn, ())
+    stack = (policy, *beneath)
+    guarded = Pipeline(*stack, name=getattr(inside, "__qualname__", ""), _told=(beneath,))._wrap(inside, None)
+    _fused[guarded] = (inside, stack)
     return guarded
-
-
-def _check_coroutine(fn: Callable[..., Any]) -> str:
-    """The function's name; raises `TypeError` for what cannot be awaited."""
-    name: str = getattr(fn, "__qualname__", None) or type(fn).__qualname__
-    if inspect.isasyncgenfunction(fn) or inspect.isasyncgenfunction(getattr(fn, "__call__", None)):  # noqa: B004
-        raise TypeError(f"{name} is an async generator; a pipeline guards the call that opens a stream, not its items")
-    if not (inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))):  # noqa: B004
-        raise TypeError(f"{name} is not a coroutine function: declare it with async def")
-    return name
 
 
 def _leaf(call: Call) -> Awaitable[Any]:
@@ -305,6 +383,24 @@ def _observed_attempt(next: Handler, kit: Kit, emit: Emit) -> Handler:
         return result
 
     return run
+
+
+def _bind(policy: Bindable, next: Handler, kit: Kit) -> Handler:
+    return policy.bind(next, kit)
+
+
+def _bind_stream(policy: Any, next: StreamHandler, kit: Kit) -> StreamHandler:
+    handler: StreamHandler = policy.bind_stream(next, kit)
+    return handler
+
+
+def _call(next: Handler, around: Callable[[Handler], Handler]) -> Handler:
+    """Around a call, which is one step from its beginning to its end."""
+    return around(next)
+
+
+def _with(bind: Callable[..., Handler], *what: Any) -> Callable[[Handler], Handler]:
+    return lambda next: bind(next, *what)
 
 
 def _has(policy: object, flag: str) -> bool:

@@ -12,21 +12,24 @@ hands out, never on the policy: two uses of one policy object share nothing.
                 return await next(call)
 
             return run
+
+One that means something between the items of a stream has ``bind_stream(next, kit)`` as well (`resilience.streams`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
 if TYPE_CHECKING:
     from .call import Handler
     from .kit import Kit
     from .pipeline import Pipeline
 
-__all__ = ["Bindable", "Policy"]
+__all__ = ["Bindable", "Guard", "Policy"]
 
 P = ParamSpec("P")
+S = TypeVar("S", bound=AsyncIterator[Any])
 T = TypeVar("T")
 
 
@@ -35,6 +38,15 @@ class Bindable(Protocol):
     """Anything that a pipeline can link: one method is enough."""
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler: ...
+
+
+class Guard(Protocol):
+    """A decorator of coroutine functions and of async generator functions, which keeps their types."""
+
+    @overload
+    def __call__(self, fn: Callable[P, S], /) -> Callable[P, S]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[T]], /) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
 
 class Policy:
@@ -47,8 +59,12 @@ class Policy:
 
     repeats: ClassVar[bool] = False
     """May it call `next` more than once? The attempt boundary lies beneath the innermost policy that does."""
+    branches: ClassVar[bool] = False
+    """May it call `next` while an earlier call of it is under way? Then attempts beneath can be `Attempt.lost`."""
     sets_deadline: ClassVar[bool] = False
     """Does it write `call.deadline`? Then the deadline has to be enforced beneath it."""
+    lends: ClassVar[bool] = False
+    """Does it supply the first positional argument of what it guards?"""
     enforces_deadline: ClassVar[bool] = False
     """Does it cancel what lies beneath at the call's deadline? Then nobody else needs to."""
 
@@ -60,13 +76,20 @@ class Policy:
         """Why this policy cannot guard a function of which nothing is known; None if it can."""
         return None
 
-    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-        """Guard a coroutine function with this policy; its signature and return type stay."""
+    @overload
+    def __call__(self, fn: Callable[P, S]) -> Callable[P, S]: ...
+
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Guard a coroutine function, or an async generator function; its signature and return type stay."""
         from .pipeline import fuse
 
-        return fuse(self, fn)
+        guarded: Callable[..., Any] = fuse(self, fn)
+        return guarded
 
-    def __add__(self, other: Bindable) -> Pipeline:
+    def __add__(self, other: Bindable | Pipeline) -> Pipeline:
         """This policy outside, the other (a policy or a pipeline) inside."""
         from .pipeline import Pipeline
 

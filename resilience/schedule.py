@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, Union
 from .errors import ConfigError
 from .units import check
 
-__all__ = ["Jitter", "Wait", "check_wait", "schedule"]
+__all__ = ["Jitter", "Next", "Wait", "check_wait", "schedule"]
 
 WaitGenerator: TypeAlias = Generator[Any, Any, None]
 Wait: TypeAlias = Union[float, Mapping[str, Mapping[str, Any]], Callable[[], WaitGenerator], WaitGenerator]  # noqa: UP007
@@ -31,30 +31,34 @@ _FIELDS = {
 _JITTERS = ("none", "full", "equal", "additive", "decorrelated")
 
 
-def check_wait(owner: str, wait: Wait, jitter: Jitter) -> None:
+def check_wait(owner: str, wait: Wait, jitter: Jitter, place: str = "wait") -> None:
     """Raise `ConfigError` unless both can be used. Imports nothing: configuration is checked before first use."""
     if isinstance(wait, Mapping):
-        if len(wait) != 1 or next(iter(wait)) not in _FIELDS:
-            raise ConfigError(f"{owner}: wait is {dict(wait)!r}, must name one of {', '.join(_FIELDS)}")
-        name, fields = next(iter(wait.items()))
-        unknown = set(fields) - _FIELDS[name]
-        if unknown:
-            allowed = ", ".join(sorted(_FIELDS[name]))
-            raise ConfigError(f"{owner}: wait.{name} has no {', '.join(sorted(unknown))}; it takes {allowed}")
-        if name == "runtime":
-            if not callable(fields.get("value")):
-                raise ConfigError(f"{owner}: wait.runtime needs value, a function of the error or result")
-            return
-        for field, value in fields.items():
-            if field == "interval" and isinstance(value, (list, tuple)):
-                for item in value:
-                    check(owner, "wait.constant.interval", item, least=0)
-            elif value is not None:
-                check(owner, f"wait.{name}.{field}", value, least=0)
+        _check_named(owner, wait, place)
     elif not callable(wait) and not isinstance(wait, GeneratorType):
-        check(owner, "wait", wait, least=0)
+        check(owner, place, wait, least=0)
     if not (jitter is None or callable(jitter) or jitter in _JITTERS):
         raise ConfigError(f"{owner}: jitter is {jitter!r}, must be one of {', '.join(_JITTERS)}, or a function")
+
+
+def _check_named(owner: str, wait: Mapping[str, Mapping[str, Any]], place: str) -> None:
+    if len(wait) != 1 or next(iter(wait)) not in _FIELDS:
+        raise ConfigError(f"{owner}: {place} is {dict(wait)!r}, must name one of {', '.join(_FIELDS)}")
+    name, fields = next(iter(wait.items()))
+    unknown = set(fields) - _FIELDS[name]
+    if unknown:
+        allowed = ", ".join(sorted(_FIELDS[name]))
+        raise ConfigError(f"{owner}: {place}.{name} has no {', '.join(sorted(unknown))}; it takes {allowed}")
+    if name == "runtime":
+        if not callable(fields.get("value")):
+            raise ConfigError(f"{owner}: {place}.runtime needs value, a function of the error or result")
+        return
+    for field, value in fields.items():
+        if field == "interval" and isinstance(value, (list, tuple)):
+            for item in value:
+                check(owner, f"{place}.constant.interval", item, least=0)
+        elif value is not None:
+            check(owner, f"{place}.{name}.{field}", value, least=0)
 
 
 def schedule(wait: Wait, jitter: Jitter, cap: float, rng: random.Random) -> Next:
@@ -67,7 +71,12 @@ def schedule(wait: Wait, jitter: Jitter, cap: float, rng: random.Random) -> Next
 
     def next_wait(sent: Any) -> float | None:
         value = grow(sent)
-        return None if value is None else max(0.0, min(cap, spread(value)))
+        if value is None:
+            return None
+        value = spread(value)
+        if value <= 0.0:
+            return 0.0
+        return value if value < cap else cap
 
     return next_wait
 

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 from .errors import ConfigError
 
-__all__ = ["Seconds", "Share", "Unit", "check", "duration", "percent", "rate"]
+__all__ = ["Quantile", "Seconds", "Share", "Unit", "check", "duration", "percent", "quantile", "rate"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(\d*(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)", re.ASCII)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
 
 
@@ -30,6 +31,7 @@ class Unit:
 
 Seconds = Annotated[float, Unit("seconds")]
 Share = Annotated[float, Unit("share")]
+Quantile = Annotated[str, Unit("quantile")]
 
 
 def duration(text: str) -> float:
@@ -57,6 +59,14 @@ def percent(text: str) -> float:
     match = _PERCENT.fullmatch(text.strip())
     if match is None or float(match[1]) > 100:
         raise ConfigError(f"{text!r} is no share: write a percentage from 0% to 100%, or a number from 0 to 1")
+    return float(match[1]) / 100
+
+
+def quantile(text: str) -> float:
+    """0.95 of ``p95``. Raises `ConfigError` for anything else."""
+    match = _QUANTILE.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(f"{text!r} is no quantile: write p and a percentage between 0 and 100, for example p95")
     return float(match[1]) / 100
 
 

@@ -7,6 +7,7 @@ UNKNOWN differ by one fact, *was it sent?*, and only the transport knows it.
 from __future__ import annotations
 
 import enum
+import functools
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,8 +60,12 @@ def classify(exc: Exception, op: Op) -> Verdict:
     `TimeoutError` may have come after sending: UNKNOWN. Anything else is an answer or a bug: REJECTED, never retried
     unless a policy's ``on=`` names it, and no mark against the target.
     """
-    if isinstance(exc, (ConnectionRefusedError, socket.gaierror)):
-        return Verdict(Kind.FAILED, type(exc).__name__)
-    if isinstance(exc, (OSError, TimeoutError)):
-        return Verdict(Kind.UNKNOWN, "timeout" if isinstance(exc, TimeoutError) else type(exc).__name__)
-    return Verdict(Kind.REJECTED, type(exc).__name__)
+    if isinstance(exc, _UNSENT):
+        return _read(Kind.FAILED, type(exc).__name__)
+    if isinstance(exc, OSError):  # a TimeoutError is one
+        return _read(Kind.UNKNOWN, "timeout" if isinstance(exc, TimeoutError) else type(exc).__name__)
+    return _read(Kind.REJECTED, type(exc).__name__)
+
+
+_UNSENT = (ConnectionRefusedError, socket.gaierror)
+_read = functools.lru_cache(maxsize=1024)(Verdict)  # making one costs as much as all the rest

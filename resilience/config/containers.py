@@ -181,13 +181,20 @@ class OneOf:
         return any(shape.takes(node) for shape in self.shapes)
 
     def read(self, node: Node, problems: Problems) -> Any:
-        for shape in self.shapes:
-            if shape.takes(node):
-                return shape.read(node, problems)
+        fitting = [shape for shape in self.shapes if shape.takes(node)]
+        if fitting:
+            return max(fitting, key=lambda shape: _known(shape, node)).read(node, problems)  # the first of equals
         return self.main.read(node, problems) if self.main else refuse(node, self.words, problems)
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"anyOf": [shape.schema(defs) for shape in self.shapes if not isinstance(shape, Unspeakable)]}
+
+
+def _known(shape: Shape, node: Node) -> int:
+    """How many keys of a mapping the shape knows: what tells one dataclass from another."""
+    if node.kind != "mapping" or not isinstance(shape, Fields):
+        return 0
+    return sum(key in shape.keys.shapes for key, _ in node.items())
 
 
 class Plain:

@@ -1,4 +1,4 @@
-"""Numbers that are written with their unit: times (``250ms``) and shares (``50%``)."""
+"""Numbers that are written with their unit: times (``250ms``), shares (``50%``) and quantiles (``p95``)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError
-from ..units import duration, percent
+from ..units import duration, percent, quantile
 from .document import Node
 from .problems import Problems
 from .scalars import number
 from .shape import refuse
 
-__all__ = ["Duration", "Percent"]
+__all__ = ["Duration", "Percent", "Percentile"]
 
 
 class _Quantity:
@@ -66,3 +66,16 @@ class Percent(_Quantity):
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         pattern = r"^\s*0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%\s*$"
         return {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "minimum": 0, "maximum": 1}]}
+
+
+class Percentile(_Quantity):
+    """It stays text: where it may stand, a number would mean something else."""
+
+    words = "a quantile, such as p95"
+    parse = staticmethod(quantile)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return super().read(node, problems) if self._value(node) is None else node.text.strip()
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\s*p(?!0+(\.0+)?\s*$)[0-9]{1,2}(\.[0-9]+)?\s*$"}

@@ -24,9 +24,13 @@ POLICIES = {
     "breaker": "breaker.Breaker",
     "rate_limit": "rate_limit.RateLimit",
     "bulkhead": "bulkhead.Bulkhead",
+    "adaptive_limit": "adaptive_limit.AdaptiveLimit",
     "timeout": "timeout.Timeout",
     "pool": "pool.Pool",
     "fallback": "fallback.Fallback",
+    "cache": "cache.Cache",
+    "coalesce": "coalesce.Coalesce",
+    "chaos": "chaos.Chaos",
 }
 SECTIONS = {"telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start")}
 """A section's settings (a dataclass), and the function that makes an observer of them."""

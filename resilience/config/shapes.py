@@ -20,7 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ..schedule import Wait
 from ..units import Unit
 from .containers import Fields, Keys, ListOf, MappingOf, OneOf, Plain
-from .quantities import Duration, Percent
+from .quantities import Duration, Percent, Percentile
 from .scalars import Choice, Converted, Flag, Null, Number, Text, Unspeakable, Whole
 from .shape import Shape
 
@@ -35,7 +35,7 @@ _SCALARS: dict[Any, Shape] = {
     Any: Plain(),
     object: Plain(),
 }
-_QUANTITIES: dict[str, Shape] = {"seconds": Duration(), "share": Percent()}
+_QUANTITIES: dict[str, Shape] = {"seconds": Duration(), "share": Percent(), "quantile": Percentile()}
 _TIME = Duration()
 _WAIT = OneOf(
     (
@@ -58,6 +58,8 @@ def shape_of(hint: Any) -> Shape:
     """The shape that a type annotation asks for; `Unspeakable` for what YAML has no words for."""
     if hint == Wait:
         return _WAIT
+    if hint == Wait | None:
+        return OneOf((*_WAIT.shapes, Null()))
     if hint in _SCALARS:
         return _SCALARS[hint]
     origin, args = get_origin(hint), get_args(hint)

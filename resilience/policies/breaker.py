@@ -8,12 +8,14 @@ a cancelled, throttled or refused one says nothing, and its permit goes back.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from ..call import Call, Handler
-from ..circuit import Circuit, CircuitOpen, Circuits, Rules, State
+from ..circuit import CircuitOpen, Circuits, Mode, Rules, Ticket
+from ..circuit.drive import NO_KEY, Settle, drive_keyed, drive_one, drive_watched, finder
 from ..errors import ConfigError
 from ..kit import Kit
 from ..matching import On, matcher
@@ -24,109 +26,99 @@ from ..verdict import Kind
 __all__ = ["Breaker", "CircuitOpen"]
 
 _log = logging.getLogger("resilience")
-_NO_KEY = "default"
+
+_MAY_BE_NONE = {"failure_rate", "consecutive", "window", "count_window", "slow_after"}
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker(Policy):
     """Refuse calls with `CircuitOpen` while the target is sick, after M. Nygard, "Release It!".
 
-    Trips when at least `failure_rate` (0 to 1) of the calls that ended in the last `window` seconds failed and they
-    were at least `min_calls`, or when `consecutive` calls in a row failed; either may be None. Only a failure trips,
-    and the call that does raises its own error. An open circuit admits nobody for `open_for` seconds and up to a fifth
-    more, then at most `probes` calls at once, closes when that many have succeeded, and opens again when one fails.
+    Trips when at least `failure_rate` (0 to 1) of the calls that ended in the last `window` seconds, or of the last
+    `count_window` calls, failed; when `consecutive` calls in a row failed; when at least `slow_rate` of the calls took
+    `slow_after` seconds or longer, those included that are still under way. Each may be None; any one trips it. The
+    rates say nothing before there are `min_calls`. Only failures and slow calls trip; the call raises its own error.
+
+    An open circuit admits nobody for `open_for` seconds and up to a fifth more; twice as long whenever its probes fail,
+    up to `max_open_for`; or for as long as the server asked. Then it admits at most `probes` calls at once, closes when
+    `probe_success` of that many have succeeded, and opens again when that has become impossible (a slow probe fails). A
+    probe that has not come back after `probe_lease` seconds counts as nothing, and its place is free. Once closed, the
+    circuit admits a share of the calls that grows from a tenth to all over `ramp` seconds.
 
     With no `on`, the verdict decides: FAILED and UNKNOWN are failures, OK and REJECTED are not. `on` (exception types,
-    names of types, or a predicate) decides alone. THROTTLED, refusals from beneath, cancellations, and the reset of a
-    reused connection that is sent again (once a call) count neither way.
+    names of types, or a predicate) decides alone. THROTTLED, refusals from beneath, cancellations, the losers of a
+    hedge, and the reset of a reused connection that is sent again (once a call) count neither way.
 
     `key`: None for one circuit; the name of a key that the adapter sets (``"host"``, ``"account"``; calls without it
-    share one circuit); or a function of the `Call`.
+    share one circuit); or a function of the `Call`. At most 1,000 circuits are kept, and one that is not used for
+    `forget_after` seconds is forgotten. `mode`: ``"normal"``; ``"forced_open"`` refuses all; ``"disabled"`` admits all
+    and counts nothing; ``"shadow"`` admits all and counts what it would have refused. ``states["breaker"].mode`` may be
+    set while the pipeline runs.
     """
 
     failure_rate: Share | None = 0.5
     consecutive: int | None = None
-    window: Seconds = 30.0
+    window: Seconds | None = 30.0
     min_calls: int = 10
     open_for: Seconds = 5.0
     probes: int = 1
     on: On = None
     key: str | Callable[[Call], str] | None = None
+    count_window: int | None = None
+    slow_after: Seconds | None = None
+    slow_rate: Share = 0.5
+    max_open_for: Seconds = 300.0
+    probe_success: Share = 1.0
+    probe_lease: Seconds = 60.0
+    ramp: Seconds = 0.0
+    mode: Mode = "normal"
+    forget_after: Seconds = 3600.0
 
     def __post_init__(self) -> None:
-        if self.failure_rate is None and self.consecutive is None:
-            raise ConfigError("Breaker: failure_rate and consecutive are both None; one of them must trip it")
-        if self.failure_rate is not None:
-            check("Breaker", "failure_rate", self.failure_rate, above=0, most=1)
-        if self.consecutive is not None:
-            check("Breaker", "consecutive", self.consecutive, least=1, whole=True)
-        check("Breaker", "window", self.window, above=0)
-        check("Breaker", "min_calls", self.min_calls, least=1, whole=True)
-        check("Breaker", "open_for", self.open_for, above=0)
-        check("Breaker", "probes", self.probes, least=1, whole=True)
+        if self.failure_rate is None and self.consecutive is None and self.slow_after is None:
+            told = "failure_rate and consecutive are both None; one of them must trip it, or slow_after"
+            raise ConfigError(f"Breaker: {told}")
+        if self.window is None and self.count_window is None:
+            raise ConfigError("Breaker: window and count_window are both None; over which calls is a rate taken?")
+        for name in ("failure_rate", "slow_rate", "probe_success"):
+            _check(self, name, above=0, most=1)
+        for name in ("consecutive", "min_calls", "probes", "count_window"):
+            _check(self, name, least=1, whole=True)
+        for name in ("window", "open_for", "slow_after", "max_open_for", "probe_lease", "forget_after"):
+            _check(self, name, above=0)
+        check("Breaker", "ramp", self.ramp, least=0)
         matcher("Breaker", self.on)
         named = isinstance(self.key, str) and self.key != ""
         if not (self.key is None or named or callable(self.key)):
             raise ConfigError(f"Breaker: key is {self.key!r}, must be a name such as host, or a function of the call")
+        if self.mode not in get_args(Mode):
+            raise ConfigError(f"Breaker: mode is {self.mode!r}, must be one of {', '.join(get_args(Mode))}")
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
-        rules = Rules(self.failure_rate, self.consecutive, self.window, self.min_calls, self.open_for, self.probes)
-        circuits = kit.keep("breaker", self, lambda: Circuits(rules, kit.rng, kit.now))
+        rules = Rules(*(getattr(self, name) for name in Rules._fields))
+        forget_after = math.inf if self.key is None else self.forget_after  # the one circuit is linked for good
+        circuits = kit.keep("breaker", self, lambda: Circuits(rules, kit.rng, kit.now, self.mode, forget_after))
         circuits.link(kit.now, kit.emit)
-        admit = _admission(circuits, self.key, observed=kit.emit is not None)
         settle = _settlement(kit, self.on)
-        only = circuits[_NO_KEY] if self.key is None and kit.emit is None else None  # spares the common case two calls
-
-        async def run(call: Call) -> Any:
-            permit = only._state.enter(call) if only is not None else admit(call)
-            try:
-                result = await next(call)
-            except Exception as exc:
-                settle(permit, call, exc)
-                raise
-            except BaseException:
-                permit.give_back()
-                raise
-            permit.ok()
-            return result
-
-        return run
+        if kit.emit is not None or kit.branches:
+            return drive_watched(next, finder(circuits, self.key), settle, noted=kit.emit is not None)
+        if self.key is None:
+            return drive_one(next, circuits[NO_KEY], settle, kit.now)
+        return drive_keyed(next, finder(circuits, self.key), settle)
 
 
-def _admission(circuits: Circuits, key: str | Callable[[Call], str] | None, observed: bool) -> Callable[[Call], State]:
-    """How a call gets its permit: from the state that admits it. Raises `CircuitOpen`."""
-    find = _finder(circuits, key)
-
-    def admit(call: Call) -> State:
-        return find(call)._state.enter(call)
-
-    def admit_and_note(call: Call) -> State:
-        circuit = find(call)
-        try:
-            return circuit._state.enter(call)
-        finally:
-            notes, decided = call.attempt.notes, circuit._state
-            notes["breaker.state"], notes["breaker.generation"] = decided.label, decided.generation
-
-    return admit_and_note if observed else admit
+def _check(policy: Breaker, name: str, **bounds: Any) -> None:
+    value = getattr(policy, name)
+    if value is not None or name not in _MAY_BE_NONE:
+        check("Breaker", name, value, **bounds)
 
 
-def _finder(circuits: Circuits, key: str | Callable[[Call], str] | None) -> Callable[[Call], Circuit]:
-    """Which circuit a call concerns."""
-    if key is None:
-        only = circuits[_NO_KEY]
-        return lambda call: only
-    if callable(key):
-        return lambda call: circuits[str(key(call))]
-    return lambda call: circuits[call.keys.get(key, _NO_KEY)]
-
-
-def _settlement(kit: Kit, on: On) -> Callable[[State, Call, Exception], None]:
-    """What an error says about the target, told to the state that admitted the call."""
+def _settlement(kit: Kit, on: On) -> Settle:
+    """What an error says about the target, told to whatever admitted the call."""
     judge, matches = kit.judge, matcher("Breaker", on)
 
-    def settle(permit: State, call: Call, error: Exception) -> None:
-        verdict = judge(error, call)
+    def settle(permit: Ticket, call: Call, error: Exception) -> None:
+        verdict = None if call.attempt.lost else judge(error, call)
         if verdict is None or verdict.kind is Kind.THROTTLED or _is_sent_again(call):
             permit.give_back()
             return
@@ -137,7 +129,7 @@ def _settlement(kit: Kit, on: On) -> Callable[[State, Call, Exception], None]:
             except Exception:
                 _log.exception("Breaker: on failed for %s; the verdict decides", type(error).__name__)
         if sick:
-            permit.bad(error)
+            permit.bad(error, verdict.retry_after)
         else:
             permit.ok()
 

@@ -1,133 +1,185 @@
 """Bulkhead: how many calls may be under way at once, and how many may queue for a place.
 
-The count is an `int`; a future is made only for a caller who must truly wait. A place is handed to the longest waiting
-caller directly, so a newcomer never overtakes.
+The waiting is `resilience.gate`'s. Here stand which gate a call goes to and how many places it takes, and the way in
+for a call that need not wait, in as many versions as there are sorts of bulkhead: none pays for what it does not use.
 """
 
 from __future__ import annotations
 
-from asyncio import Future, TimerHandle, get_running_loop
-from collections import deque
-from contextlib import suppress
+import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 from ..call import Call, Handler
-from ..errors import BulkheadFull, TimedOut
-from ..events import Waiting
+from ..errors import ConfigError
+from ..gate import Gate, Order
 from ..kit import Kit
 from ..policy import Policy
+from ..streams import StreamHandler, held
 from ..units import Seconds, check
 
 __all__ = ["Bulkhead"]
 
+_MOST_GATES = 1000  # keys in memory before the idle ones are dropped
+_Find = Callable[[Call], Hashable]
+_Weigh = Callable[[Call], int]
+_KEYS: dict[str, _Find] = {
+    "account": lambda call: call.keys.get("account", ""),
+    "host": lambda call: call.keys.get("host", ""),
+    "op": lambda call: call.op.name,
+}
 
-class Gate:
-    """The places that are taken, and who waits for one, in order of arrival."""
 
-    __slots__ = ("busy", "limit", "refused", "waiting")
+class Gates:
+    """The gates of one bulkhead, by key. An idle one remembers nothing that matters, so it may go at any time.
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.busy = 0
-        self.refused = 0
-        self.waiting: deque[Future[None]] = deque()
+    At most 1,000, or twice as many as were in use when the idle ones were last dropped.
+    """
 
-    def leave(self) -> None:
-        """Give a place back: to the first who still waits, or to the count."""
-        while self.waiting:
-            waiter = self.waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)  # the place changes hands; `busy` stays
-                return
-        self.busy -= 1
+    __slots__ = ("_make", "_sweep_at", "by_key")
 
-    async def queue(self, call: Call, max_wait: float | None) -> None:
-        """Wait for a place, no longer than `max_wait` and the call's deadline. Raises `BulkheadFull`, `TimedOut`."""
-        loop = get_running_loop()
-        begun = loop.time()
-        waiter: Future[None] = loop.create_future()
-        timer = self._alarm(waiter, begun, call.deadline, max_wait)
-        self.waiting.append(waiter)
-        try:
-            await waiter
-        except BaseException:  # a cancellation, or the coroutine is closed
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.leave()  # the place was handed over in the very tick of the cancellation
-            raise
-        finally:
-            waited = loop.time() - begun
-            call.attempt.waited += waited
-            notes = call.attempt.notes
-            notes["wait.queue"] = notes.get("wait.queue", 0.0) + waited
-            if timer is not None:
-                timer.cancel()
-            if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
-                self._forget(waiter)
-            del waiter, timer  # both hold the error, whose traceback refers to this frame
+    def __init__(self, make: Callable[[str], Gate]) -> None:
+        self.by_key: dict[Hashable, Gate] = {}
+        self._make = make
+        self._sweep_at = _MOST_GATES
 
-    def _alarm(
-        self, waiter: Future[None], begun: float, deadline: float | None, max_wait: float | None
-    ) -> TimerHandle | None:
-        at = None if max_wait is None else begun + max_wait
-        error: Exception = BulkheadFull(f"{self.limit} calls are running and none ended within {max_wait} s")
-        if deadline is not None and (at is None or deadline < at):
-            at, error = deadline, TimedOut(max(0.0, deadline - begun), limit="deadline", queued=True)
-        if at is None:
-            return None
-        return get_running_loop().call_at(at, self._give_up, waiter, error)
-
-    def _give_up(self, waiter: Future[None], error: Exception) -> None:
-        if not waiter.done():
-            self.refused += 1
-            waiter.set_exception(error)
-
-    def _forget(self, waiter: Future[None]) -> None:
-        with suppress(ValueError):
-            self.waiting.remove(waiter)
+    def add(self, key: Hashable) -> Gate:
+        """The gate of a key that has none yet."""
+        gates = self.by_key
+        if len(gates) >= self._sweep_at:
+            for idle in [key for key, gate in gates.items() if not gate.busy and not gate.waiting]:
+                del gates[idle]
+            self._sweep_at = max(_MOST_GATES, 2 * len(gates))
+        gate = gates[key] = self._make(str(key))
+        return gate
 
     def status(self) -> dict[str, Any]:
-        return {"limit": self.limit, "busy": self.busy, "waiting": len(self.waiting), "refused": self.refused}
+        return {str(key) or "default": gate.status() for key, gate in self.by_key.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Bulkhead(Policy):
-    """At most `limit` calls beneath at once; up to `queue` more wait their turn, each at most `max_wait` seconds.
+    """At most `limit` places taken beneath at once; up to `queue` calls wait their turn, each at most `max_wait` s.
 
-    Raises `BulkheadFull` at once when the queue is full, or after `max_wait`.
+    `order` says who is next: ``"fifo"`` who has waited longest, ``"lifo"`` who came last. `key`: None for one limit;
+    ``"host"``, ``"account"``, ``"op"``, or a function of the `Call`, for one limit each. `weight`: how many places a
+    call takes, ``"one"``, its operation's ``"cost"`` (rounded up, at least 1), or what a function of the `Call` gives.
+
+    Raises `BulkheadFull` at once when the queue is full, or after `max_wait`; `ConfigError` for a call that takes more
+    than `limit`, or no whole number of places.
     """
 
     limit: int
     queue: int = 0
     max_wait: Seconds | None = None
+    order: Order = "fifo"
+    key: Literal["host", "account", "op"] | Callable[[Call], Hashable] | None = None
+    weight: Literal["one", "cost"] | Callable[[Call], int] = "one"
 
     def __post_init__(self) -> None:
         check("Bulkhead", "limit", self.limit, least=1, whole=True)
         check("Bulkhead", "queue", self.queue, least=0, whole=True)
         if self.max_wait is not None:
             check("Bulkhead", "max_wait", self.max_wait, least=0)
+        if self.order not in ("fifo", "lifo"):
+            raise ConfigError(f"Bulkhead: order is {self.order!r}, must be fifo or lifo")
+        if not (self.key is None or callable(self.key) or self.key in tuple(_KEYS)):
+            raise ConfigError(f"Bulkhead: key is {self.key!r}, must be host, account, op, or a function of the call")
+        if not (callable(self.weight) or self.weight in ("one", "cost")):
+            raise ConfigError(f"Bulkhead: weight is {self.weight!r}, must be one, cost, or a function of the call")
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
-        limit, queue, max_wait, emit = self.limit, self.queue, self.max_wait, kit.emit
-        gate = kit.keep("bulkhead", self, lambda: Gate(limit))
+        limit, queue, max_wait, order, key = self.limit, self.queue, self.max_wait, self.order, self.key
+        weigh = None if self.weight == "one" else _weigher(self.weight, limit)
 
-        async def wait(call: Call) -> None:
-            if len(gate.waiting) >= queue:
-                gate.refused += 1
-                waiters = f" and {queue} wait" if queue else ""
-                raise BulkheadFull(f"{limit} calls are running{waiters}")
-            if emit is not None:
-                emit(Waiting(call, "queue", max_wait, kit.now()))
-            await gate.queue(call, max_wait)
+        def make(name: str = "") -> Gate:
+            return Gate(limit, queue, max_wait, order, name=name, weighted=weigh is not None)
 
-        async def run(call: Call) -> Any:
-            if gate.busy < limit:
-                gate.busy += 1
-            else:
-                await wait(call)
-            try:
-                return await next(call)
-            finally:
+        if key is not None:
+            gates = kit.keep("bulkhead", self, lambda: Gates(make))
+            return _by_key(next, kit, gates, key if callable(key) else _KEYS[key], weigh)
+        gate = kit.keep("bulkhead", self, make)
+        return _one_each(next, kit, gate) if weigh is None else _by_weight(next, kit, gate, weigh)
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return held(next, lambda hold: self.bind(hold, kit))
+
+
+def _weigher(weight: str | _Weigh, limit: int) -> _Weigh:
+    """How many places a call takes. Raises `ConfigError` for one that can never have them."""
+
+    def misfit(call: Call, weight: object) -> ConfigError:
+        return ConfigError(
+            f"Bulkhead: {call.op.name!r} takes {weight!r} places, must be a whole number from 1 to {limit}"
+        )
+
+    def cost(call: Call) -> int:
+        cost = call.op.cost
+        if cost <= 1:
+            return 1
+        if not cost <= limit:
+            raise misfit(call, cost)
+        return math.ceil(cost)
+
+    def asked(call: Call) -> int:
+        places = ask(call)
+        if type(places) is not int or not 1 <= places <= limit:
+            raise misfit(call, places)
+        return places
+
+    ask = cast("_Weigh", weight)
+    return cost if weight == "cost" else asked
+
+
+def _one_each(next: Handler, kit: Kit, gate: Gate) -> Handler:
+    """The handler of one limit for all, where every call takes one place."""
+    waiting = gate.waiting
+
+    async def run(call: Call) -> Any:
+        if gate.busy < gate.limit:
+            gate.busy += 1
+        else:
+            await gate.wait(call, kit)
+        try:
+            return await next(call)
+        finally:
+            if waiting:
                 gate.leave()
+            else:
+                gate.busy -= 1
 
-        return run
+    return run
+
+
+def _by_weight(next: Handler, kit: Kit, gate: Gate, weigh: _Weigh) -> Handler:
+    """The handler of one limit for all, where a call may take several places."""
+
+    async def run(call: Call) -> Any:
+        weight = weigh(call)
+        if not gate.enter(weight):
+            await gate.wait(call, kit, weight)
+        try:
+            return await next(call)
+        finally:
+            gate.leave(weight)
+
+    return run
+
+
+def _by_key(next: Handler, kit: Kit, gates: Gates, find: _Find, weigh: _Weigh | None) -> Handler:
+    """The handler of one limit for each key."""
+    known, add = gates.by_key.get, gates.add
+
+    async def run(call: Call) -> Any:
+        key = find(call)
+        gate = known(key) or add(key)
+        weight = 1 if weigh is None else weigh(call)
+        if not gate.enter(weight):
+            await gate.wait(call, kit, weight)
+        try:
+            return await next(call)
+        finally:
+            gate.leave(weight)
+
+    return run

@@ -13,9 +13,10 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from ..call import Call, Handler
+from ..copies import copy_error
 from ..errors import ConfigError, PoolExhausted, TimedOut
 from ..events import StateChanged, Waiting
 from ..kit import Kit
@@ -115,13 +116,15 @@ class Lender:
         done, _ = await asyncio.wait((self._opening,), timeout=left)
         if not done:
             return False
-        opening = done.pop()
+        opening, error = done.pop(), None
         try:
             if opening.cancelled():  # not we: a cancellation that nobody asked for must not reach the caller
                 raise PoolExhausted(f"the opening of {self._pool.name!r} was cancelled")
-            opening.result()
+            error = opening.exception()
+            if error is not None:
+                raise copy_error(error)  # of which nobody else is raised the same: see resilience.copies
         finally:
-            del opening  # it holds the error, whose traceback refers to this frame
+            del opening, error  # they hold the error, whose traceback refers to this frame
         return True
 
     async def _open(self) -> None:
@@ -185,6 +188,8 @@ class Pool(Policy, Generic[R]):
     itself rather than the request; by default a `ConnectionError`, such as "Cannot write to closing transport".
     `max_wait`: seconds that an attempt waits for the opening, then `PoolExhausted`.
     """
+
+    lends: ClassVar[bool] = True
 
     open: Callable[[], R | Awaitable[R]]
     name: str = field(kw_only=True)

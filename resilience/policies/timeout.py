@@ -17,6 +17,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, TimedOut
 from ..kit import Kit
 from ..policy import Policy
+from ..streams import StreamHandler, stepped
 from ..timers import Lane, until
 from ..units import Seconds, check
 from ..verdict import Kind
@@ -65,6 +66,9 @@ class Timeout(Policy):
         lanes = {seconds: Lane(seconds, kit.loop) for seconds in {self.seconds, *self.per_op.values()}}
         by_op = {name: lanes[seconds] for name, seconds in self.per_op.items()}
         return _fixed(next, kit, lanes[self.seconds], by_op)
+
+    def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
+        return stepped(next, lambda step: self.bind(step, kit))
 
 
 def _fixed(next: Handler, kit: Kit, default: Lane, by_op: Mapping[str, Lane]) -> Handler:

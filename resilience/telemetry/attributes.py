@@ -36,6 +36,9 @@ def call_attributes(record: CallRecord) -> dict[str, Any]:
         found["resilience.attempts.dropped"] = record.dropped
     if record.error_type:
         found["error.type"] = record.error_type
+    if not record.attempts:  # answered from memory, from another's flight, or refused before an attempt began
+        for attempt in record.history[:1]:
+            found |= _noted(attempt)
     for why, seconds in _waits(record).items():
         found[f"resilience.{why}"] = seconds
     return found
@@ -45,10 +48,7 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
     """What the span of one attempt says: its facts, then the decisions and timings that policies noted."""
     attempt = mine.attempt
     found = dict(mine.extra) if mine.extra else {}
-    for key, value in attempt.notes.items():
-        plain = _plain(value)
-        if plain is not None:
-            found[key if key.startswith(_CONVENTIONS) else f"resilience.{key}"] = plain
+    found |= _noted(attempt)
     found.pop("error.type", None)
     found["resilience.op"] = record.op.name
     found["resilience.attempt.number"] = attempt.number
@@ -115,6 +115,16 @@ def _waits(record: CallRecord) -> dict[str, float]:
         key = f"wait.{why}"
         waits[key] = waits.get(key, 0.0) + (waited if planned is None else min(waited, planned))
     return waits
+
+
+def _noted(attempt: Attempt) -> dict[str, Any]:
+    """What was noted on an attempt, by the names of attributes."""
+    noted: dict[str, Any] = {}
+    for key, value in attempt.notes.items():
+        plain = _plain(value)
+        if plain is not None:
+            noted[key if key.startswith(_CONVENTIONS) else f"resilience.{key}"] = plain
+    return noted
 
 
 def _plain(value: Any) -> Any:

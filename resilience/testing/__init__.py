@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from .loop import VirtualLoop, virtual
 from .recorder import Recorder
-from .scene import Injected, Scene, Target
+from .scene import Feed, Injected, Scene, Target
 from .script import Script, after, never
 from .sweep import DISTURBANCES, Sweep, sweep
 
 __all__ = [
     "DISTURBANCES",
+    "Feed",
     "Injected",
     "Recorder",
     "Scene",

@@ -1,4 +1,4 @@
-"""A pipeline that is joined with ``+`` obeys the limits, and borrows from the pools, that its first half shares."""
+"""A pipeline that is joined with ``+`` obeys the limits, and borrows from the pools, that either half shares."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ async def test_the_pool_is_the_same() -> None:
     opened: list[object] = []
     one = Pipeline(Pool(lambda: opened.append(object()), name="rest"), shared={})
     await one.run(Script())
-    await (one + Timeout(1)).run(Script())
+    await (Timeout(1) + one).run(Script())
     assert len(opened) == 1

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from resilience import Pipeline, Pool, Retry
 from resilience.testing import Script, virtual
 
 
-@pytest.mark.xfail(reason="all who wait are raised the very same exception object, to which each adds its notes")
 @virtual
 async def test_each_call_has_a_history_of_its_own() -> None:
     """One failed attempt, retried once: one line."""

@@ -10,6 +10,7 @@ from resilience import Breaker, Bulkhead, Deadline, Pipeline, TimedOut, Timeout,
 from resilience.testing import Script, after, virtual
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_a_deadline_that_passes_in_our_own_queue_trips_nothing() -> None:
     """The target answered every call that reached it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import time
@@ -18,6 +19,10 @@ from aiobreaker.storage.base import CircuitBreakerStorage
 from resilience import Breaker, CircuitOpen, Pipeline
 from resilience.call import Call, Op
 from resilience.circuit import Circuit, Circuits, Rules
+from resilience.circuit.growth import OpenTimes
+from resilience.circuit.last import Last
+from resilience.circuit.permits import Flights, Permit
+from resilience.circuit.ramp import Ramp
 from resilience.circuit.window import Window
 from resilience.testing import Script, virtual
 
@@ -68,6 +73,7 @@ def test_it_is_an_aiobreaker_circuit(clock: Clock) -> None:
     circuit = circuit_of(clock)
     assert isinstance(circuit, CircuitBreaker)
     assert isinstance(circuit.store, CircuitBreakerStorage)
+    assert circuit.store.name == "memory"
     assert (circuit.name, circuit.fail_max, circuit.timeout_duration) == ("api", 3, timedelta(seconds=5))
     assert circuit.current_state is CircuitBreakerState.CLOSED
     assert circuit.state is circuit._state
@@ -323,7 +329,7 @@ class Model:
 def test_it_follows_the_reference_model(probes: int, clock: Clock) -> None:
     """Five thousand seeded steps of entering, settling in any order, and waiting: state and generation agree."""
     dice, model = random.Random(probes), Model(probes)
-    circuit = circuit_of(clock, RULES._replace(failure_rate=None, probes=probes))
+    circuit = circuit_of(clock, RULES._replace(failure_rate=None, probes=probes, max_open_for=5, probe_lease=1e9))
     permits: list[tuple[Any, int]] = []
     met = set()
     for _ in range(5000):
@@ -331,11 +337,11 @@ def test_it_follows_the_reference_model(probes: int, clock: Clock) -> None:
         if dice.random() < 0.5 or not permits:
             expected = model.enter(clock.at)
             try:
-                permits.append((circuit._state.enter(CALL), expected or 0))
+                permits.append((circuit.enter(CALL), expected or 0))
             except CircuitOpen:
                 assert expected is None
             else:
-                assert permits[-1][0].generation == expected
+                assert circuit._state.generation == expected
         else:
             permit, generation = permits.pop(dice.randrange(len(permits)))
             outcome = dice.choice(("ok", "bad", "bad", "give_back"))
@@ -346,3 +352,188 @@ def test_it_follows_the_reference_model(probes: int, clock: Clock) -> None:
         assert (circuit.status()["state"], circuit._state.generation) == (model.state, model.generation)
         met.add(model.state)
     assert met == {"closed", "open", "half-open"}
+
+
+# -- the arithmetic beside the window of time -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 2, 7])
+def test_a_count_window_is_the_last_so_many_calls(most: int) -> None:
+    """Against a list that is cut to its end, over five hundred seeded results."""
+    dice, window = random.Random(most), Last(most)
+    results: list[tuple[bool, bool]] = []
+    for number in range(500):
+        sick, slow = dice.random() < 0.4, dice.random() < 0.3
+        window.add(float(number), sick, slow)
+        results = [*results, (sick, slow)][-most:]
+        window.catch_up(1e9)  # nothing grows old
+        assert window.calls == len(results)
+        assert window.sick == sum(bad for bad, _ in results)
+        assert window.slow == sum(late for _, late in results)
+        assert window.rate == window.sick / window.calls
+        assert str(window) == f"the last {len(results)} calls"
+        assert window.used == number
+    window.clear()
+    assert (window.calls, window.sick, window.slow, window.rate) == (0, 0, 0, 0.0)
+    for _ in range(most + 1):
+        window.add(0.0, True, False)
+    assert (window.calls, window.sick, window.slow) == (most, most, 0)
+
+
+def test_slow_calls_age_with_their_bucket() -> None:
+    """As failures do: the eldest bucket goes as a whole."""
+    window = Window(10)
+    for at in range(10):
+        window.add(float(at), sick=at % 2 == 0, slow=at < 3)
+    assert (window.calls, window.sick, window.slow) == (10, 5, 3)
+    window.catch_up(10.0)
+    assert (window.calls, window.sick, window.slow) == (9, 4, 2)
+    window.catch_up(12.5)
+    assert (window.calls, window.sick, window.slow) == (7, 3, 0)
+    window.clear()
+    assert (window.calls, window.sick, window.slow) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("probes", "share", "successes"),
+    [(1, 1.0, 1), (5, 0.6, 3), (5, 1.0, 5), (5, 0.61, 4), (3, 0.01, 1), (10, 0.7, 7), (100, 0.07, 7), (3, 2 / 3, 2)],
+)
+def test_as_many_probes_must_succeed_as_make_the_share(probes: int, share: float, successes: int) -> None:
+    """The fewest at or above it, for shares that a product of floats would miss by the last bit."""
+    assert RULES._replace(probes=probes, probe_success=share).successes() == successes
+
+
+def test_rules_have_the_defaults_of_the_policy() -> None:
+    """For whoever drives a circuit without one."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Breaker)}
+    assert Rules._field_defaults.items() <= defaults.items()
+    assert set(Rules._fields) <= set(defaults)
+
+
+class Dice(random.Random):
+    """Dice that always show the same."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def random(self) -> float:
+        return self.value
+
+
+def test_open_times_double_up_to_the_most_and_are_never_shorter_than_the_base() -> None:
+    """5, 10, 20, 40 while probes fail; the fifth on top is on top of the most as well, so that nobody is in step."""
+    bases = [5, 10, 20, 40, 40, 40]
+    for value, spread in ((0.0, 1.0), (0.5, 1.1), (0.999, 1.1998)):
+        times = OpenTimes(5, 40, Dice(value))
+        drawn = [times.draw(number > 0, 0.0) for number in range(6)]
+        assert drawn == pytest.approx([base * spread for base in bases])
+        assert all(base <= seconds < 1.2 * base for base, seconds in zip(bases, drawn, strict=True))
+
+
+def test_open_times_begin_anew_once_the_circuit_has_been_well_for_as_long_as_it_was_open() -> None:
+    """Sooner, the base stays: neither doubled, for no probe has failed, nor forgotten."""
+    times = OpenTimes(5, 300, Dice(0.5))
+    assert [times.draw(again, 0.0) for again in (False, True, True)] == pytest.approx([5.5, 11, 22])
+    assert times.draw(False, 21.9) == pytest.approx(22)
+    assert times.draw(True, 0.0) == pytest.approx(44)
+    assert times.draw(False, 44.1) == pytest.approx(5.5)
+    assert times.draw(True, 1e9) == pytest.approx(11)  # however long it was half-open: it was not well
+    assert times.draw(False, times.draw(False, 0.0)) == pytest.approx(5.5)  # just as long is long enough
+
+
+def test_a_circuit_that_was_never_open_begins_with_the_first_open_time() -> None:
+    """Half-opened by hand, say, when a probe failed."""
+    assert OpenTimes(5, 300, Dice(0.0)).draw(True, 0.0) == 5
+
+
+def test_a_first_open_time_above_the_most_does_not_grow_and_is_kept() -> None:
+    """The promise about the first open time holds whatever the most is."""
+    times = OpenTimes(500, 300, Dice(0.0))
+    assert [times.draw(number > 0, 0.0) for number in range(3)] == [500, 500, 500]
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [(0.0, 5), (4.0, 5), (60.0, 60), (299.0, 299), (9999.0, 300), (float("inf"), 300), (float("nan"), 5), (-1.0, 5)],
+)
+def test_the_server_is_heeded_where_it_asks_for_longer_up_to_the_most(asked: float, seconds: float) -> None:
+    """Never sooner than it says, and spread, as it says the same to everybody; an absurd wish is cut."""
+    assert OpenTimes(5, 300, Dice(0.0)).draw(False, 0.0, asked) == seconds
+    assert OpenTimes(5, 300, Dice(0.5)).draw(False, 0.0, asked) == pytest.approx(seconds * 1.1)
+
+
+def test_what_the_server_asked_for_does_not_make_the_base_grow() -> None:
+    """The next open time is our own again."""
+    times = OpenTimes(5, 300, Dice(0.0))
+    assert [times.draw(False, 0.0, 100.0), times.draw(True, 0.0)] == [100, 10]
+
+
+def test_a_ramp_admits_what_its_shares_add_up_to() -> None:
+    """To within one call, at any moment, over a seeded run of calls at any pace; then everybody."""
+    for seed, pace in ((1, 0.01), (2, 0.3), (3, 3.0)):
+        dice, ramp, at = random.Random(seed), Ramp(100.0, 30.0), 100.0
+        owed, admitted = 0.0, 0
+        while at < 130:
+            share = 0.1 + 0.9 * (at - 100) / 30
+            assert ramp.share(at) == pytest.approx(share)
+            owed += share
+            admitted += ramp.admits(at)
+            assert owed - 1e-9 <= admitted <= owed + 1 + 1e-9
+            at += pace * dice.random()
+        assert ramp.ends == 130
+        assert all(ramp.admits(130 + number) for number in range(50))
+
+
+def test_a_ramp_admits_the_first_call_then_every_tenth() -> None:
+    """In the first moment; and no dice are thrown."""
+    ramp = Ramp(0.0, 1e6)
+    assert [number for number in range(35) if ramp.admits(0.0)] == [0, 9, 19, 29]
+    assert (ramp.share(-5.0), ramp.share(5e5), ramp.share(2e6)) == (0.1, 0.55, 1.0)
+
+
+class Held:
+    """Who holds the permits that a register hands out: nobody."""
+
+    def take_back(self, permit: Permit) -> bool | None:
+        return None
+
+    def ok(self, slow: bool = False) -> None:
+        raise AssertionError
+
+    def bad(self, error: Exception, retry_after: float | None = None, slow: bool = False) -> None:
+        raise AssertionError
+
+    def give_back(self) -> None:
+        raise AssertionError
+
+
+def test_calls_under_way_become_slow_in_the_order_in_which_they_began() -> None:
+    """At the limit exactly; ended ones are gone, in either state, and no end is noticed twice."""
+    flights = Flights(2.0)
+    first, second, third = (flights.begin(Held(), at) for at in (0.0, 0.0, 1.0))
+    assert flights.slow(1.999) == 0
+    assert flights.end(second, 1.999) is False
+    assert flights.slow(2.0) == 1
+    assert flights.slow(3.0) == 2
+    assert flights.end(first, 3.0) is True
+    assert flights.slow(3.0) == 1
+    assert flights.end(third, 2.5) is True  # it was seen to be slow
+    assert flights.slow(9.0) == 0
+    late = flights.begin(Held(), 10.0)
+    assert flights.end(late, 12.0) is True  # nobody looked in between
+    flights.begin(Held(), 20.0)
+    old = flights.begin(Held(), 20.0)
+    assert flights.slow(22.0) == 2
+    flights.begin(Held(), 22.0)
+    flights.clear()
+    assert flights.slow(1e9) == 0
+    assert flights.end(old, 1.0) is False  # of a clock that is gone
+
+
+def test_a_void_permit_moves_nothing() -> None:
+    """Whatever becomes of the call that had it."""
+    permit = Permit(Held(), 0.0)
+    permit.ok()
+    permit.bad(OSError())
+    permit.give_back()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -81,8 +82,9 @@ def test_heavy_calls_keep_the_promise_too(heavy: float) -> None:
 
 
 rates = st.tuples(st.integers(1, 60), st.sampled_from([0.25, 1.0, 5.0, 60.0]))
+STEPS = ["take", "wait", "spare", "behind", "undo", "report", "pause"]
 demand = st.lists(
-    st.tuples(st.floats(0, 0.6), st.floats(0, 1), st.sampled_from(["take", "wait", "plan", "undo", "report", "pause"])),
+    st.tuples(st.floats(0, 0.6), st.floats(0, 1), st.sampled_from(STEPS)),
     min_size=5,
     max_size=60,
 )
@@ -107,16 +109,20 @@ def test_whatever_happens_no_window_holds_more(rate: tuple[int, float], steps: l
             now = at
             assert limiter.take(cost, now)
             sent.append((now, cost))
-        elif what == "plan":
-            plan, times = limiter.fork(), []
-            for _ in range(4):
-                now = plan.earliest(cost, now)
-                plan.commit(cost, now)
-                times.append(now)
-            for at in times:
-                assert limiter.earliest(cost, at) == at
-                limiter.commit(cost, at)
-            sent += [(at, cost) for at in times]
+        elif what == "spare" and limiter.fits(1.0, now):
+            turn = limiter.earliest(cost, now + gap * window)
+            if limiter.spares(1.0, now, cost, turn):
+                limiter.commit(1.0, now)
+                sent.append((now, 1.0))
+                assert limiter.earliest(cost, turn) <= turn  # nobody is made to wait longer
+                now = turn
+                assert limiter.take(cost, now)
+                sent.append((now, cost))
+        elif what == "behind":
+            ahead, soonest = [1.0] * int(gap * n), limiter.soonest(cost, float(int(gap * n)), now)
+            sent += greedy(limiter, [*ahead, cost], now)
+            now = sent[-1][0]
+            assert now >= soonest - 1e-9
         elif what == "undo" and at == now:
             limiter.undo(limiter.commit(cost, now), cost)
         elif what == "report":
@@ -201,28 +207,6 @@ def test_what_is_back_already_is_not_given_back_again() -> None:
     assert not limiter.take(1, 5)
 
 
-def test_a_plan_sees_nothing_of_what_is_sent_after_it() -> None:
-    """It has counted that already; an entry of the log that both wrote on would come back twice."""
-    limiter = Limiter(4, 1)
-    limiter.report(3, 9.0, 0)  # so the log is never empty, and the count never begins anew
-    assert limiter.take(1, 0)
-    plan = limiter.fork()
-    plan.commit(2, 0)
-    limiter.commit(2, 0)
-    plan.commit(3, plan.earliest(3, 0))
-    assert plan.earliest(1, 0) == pytest.approx(2.07, abs=0.02)
-
-
-def test_a_plan_keeps_the_order() -> None:
-    """A light call that would fit now is planned behind the heavy one that does not."""
-    for limiter in (Limiter(10, 1), Limiter(100, 1)):
-        limiter.report(2, 5.0, 0)
-        plan = limiter.fork()
-        assert plan.earliest(4, 0) == 5
-        plan.commit(4, 5)
-        assert plan.earliest(1, 0) == 5
-
-
 def test_sends_that_share_an_entry_come_back_with_the_last_of_them() -> None:
     """The grain of the log is on the safe side, also where each leaves as late as is still called on time."""
     for step in range(200):
@@ -279,3 +263,139 @@ def test_idle_is_when_nothing_matters_any_more() -> None:
     limiter.pause(5)
     assert not limiter.idle(4)
     assert limiter.idle(5)
+
+
+# -- the allotment: what may go until the grain of the log ends ------------------------------------------------
+
+
+def drawn(limiter: Limiter, cost: float, now: float) -> bool:
+    """What the hot path does."""
+    if now < limiter.until and 0.0 <= cost <= limiter.left:
+        limiter.left -= cost
+        return True
+    return limiter.take(cost, now)
+
+
+@pytest.mark.parametrize(("n", "window"), [(600, 5), (100, 1), (20, 1), (3, 1), (1, 10)])
+def test_drawing_on_the_allotment_keeps_the_promise(n: int, window: float) -> None:
+    """As much goes as without it, and no more; in a thousand windows as in one."""
+    dice = random.Random(n)
+    limiter, now, sent = Limiter(n, window), 0.0, []
+    for _ in range(n * 12):
+        now += dice.choice([0.0, 0.0, 0.0, 0.0001, 0.001, 0.01]) * window
+        if drawn(limiter, 1.0, now):
+            sent.append((now, 1.0))
+        if dice.random() < 0.02:
+            now += window * dice.random()
+        if dice.random() < 0.05:
+            assert limiter.used(now) == pytest.approx(
+                sum(cost for at, cost in sent if at > now - 1.036 * window), abs=n / 50
+            )
+    assert heaviest(sent, 1.03 * window) <= n
+
+
+def test_the_allotment_ends_with_the_grain() -> None:
+    """Then the next one has to ask, and is counted apart."""
+    limiter = Limiter(10, 1)
+    assert limiter.take(1, 0.0005)
+    assert (limiter.left, limiter.until) == (pytest.approx(9), 0.002)
+    limiter.left -= 2
+    assert limiter.take(1, 0.003)
+    assert limiter.used(0.003) == pytest.approx(4)
+    assert limiter.earliest(9, 0.003) == pytest.approx(1.037)
+    assert limiter.earliest(10, 0.003) == pytest.approx(1.039)
+
+
+def test_the_allotment_keeps_the_pace() -> None:
+    """No more is allotted than may leave at once."""
+    limiter = Limiter(600, 5)
+    assert limiter.take(1, 100)
+    assert limiter.left == pytest.approx(58)
+    paused = Limiter(600, 5)
+    paused.pause(100)
+    assert paused.take(1, 100)
+    assert (paused.left, paused.until) == (0, -math.inf)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda limiter: limiter.earliest(1, 0),
+        lambda limiter: limiter.soonest(1, 1, 0),
+        lambda limiter: limiter.fits(1, 0),
+        lambda limiter: limiter.commit(0, 0),
+        lambda limiter: limiter.undo([0.0, 0.0], 0),
+        lambda limiter: limiter.spares(1, 0, 1, 1),
+        lambda limiter: limiter.pause(0),
+        lambda limiter: limiter.report(99, 1.0, 0),
+        lambda limiter: limiter.used(0),
+    ],
+)
+@pytest.mark.parametrize("n", [10, 100])
+def test_whatever_else_happens_ends_the_allotment(event: Callable[[Limiter], object], n: int) -> None:
+    """What was not drawn is there again, as if it had never been allotted, and the pace is as it was."""
+    limiter, other = Limiter(n, 1), Limiter(n, 1)
+    limiter.take(1, 0)
+    limiter.left -= 3
+    other.commit(4, 0)
+    event(limiter)
+    event(other)
+    assert (limiter.left, limiter.until) == (0, -math.inf)
+    for cost in (1, n - 4, n):
+        assert limiter.earliest(cost, 0) == pytest.approx(other.earliest(cost, 0))
+    assert limiter.used(0) == other.used(0) == 4
+
+
+def test_a_limit_without_bounds_allots_nothing() -> None:
+    """It is only there to be paused."""
+    limiter = Limiter(math.inf, 1)
+    assert limiter.take(1, 0)
+    assert (limiter.left, limiter.until) == (0, -math.inf)
+    assert limiter.used(0) == 1
+
+
+# -- what is certain about those who have to wait --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ahead", "windows"), [(0, 1), (1, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
+def test_how_many_windows_others_need(ahead: float, windows: int) -> None:
+    """Five are spent; five go when they are back, the next five a window later: so it is exactly, of unit costs."""
+    limiter = Limiter(5, 1)
+    limiter.commit(5, 0)
+    assert limiter.soonest(1, ahead, 0) == pytest.approx(windows * 1.036, abs=0.005)
+    sent = greedy(limiter, [1.0] * int(ahead + 1))
+    assert limiter.soonest(0, 0, 0) <= sent[-1][0] == pytest.approx(windows * 1.036, abs=0.01)
+
+
+def test_what_is_certain_of_a_large_rate() -> None:
+    """Its pace; and of a paused one, the pause."""
+    limiter = Limiter(600, 5)
+    limiter.commit(60, 0)
+    assert limiter.soonest(1, 0, 0) == pytest.approx(5 / 558)
+    assert limiter.soonest(1, 100, 0) == pytest.approx(101 * 5 / 558)
+    few = Limiter(5, 1)
+    few.pause(60)
+    assert few.soonest(1, 0, 0) == 60
+    assert few.soonest(5, 5, 0) == pytest.approx(61.035)
+
+
+def test_what_a_report_holds_for_long_makes_nothing_certain() -> None:
+    """Seven of ten are gone for a minute; the other three turn over once a window, so six need one window only."""
+    limiter = Limiter(10, 1)
+    limiter.report(3, 60.0, 0)
+    assert limiter.soonest(1, 5, 0) == pytest.approx(1.035)
+    assert greedy(limiter, [1.0] * 6)[-1][0] == pytest.approx(1.037, abs=0.002)
+
+
+def test_who_may_go_before_another() -> None:
+    """Whoever leaves the other its tokens at its time: because there is enough, or because its own are back."""
+    limiter = Limiter(10, 1)
+    limiter.commit(4, 0)
+    assert limiter.spares(3, 0, 3, 0.5)
+    assert not limiter.spares(4, 0, 3, 0.5)
+    assert limiter.spares(4, 0, 6, 1.037)  # what was sent is back by then
+    assert not limiter.spares(4, 0, 7, 1.037)  # what is sent now is not
+    assert limiter.spares(4, 0, 10, 1.04)
+    assert Limiter(100, 1).spares(19, 0, 1, 1e-9)
+    assert not Limiter(100, 1).spares(20, 0, 1, 1e-9)  # the pace
+    assert Limiter(100, 1).spares(20, 0, 1, 1 / 93 + 1e-9)

@@ -154,16 +154,6 @@ def test_a_synchronous_function_is_refused_at_decoration() -> None:
         Timeout(1)(fetch)  # type: ignore[type-var]
 
 
-def test_an_async_generator_is_refused_at_decoration() -> None:
-    """Iterating is not a call."""
-
-    async def stream() -> Any:
-        yield 1
-
-    with pytest.raises(TypeError, match="async generator"):
-        Pipeline(Timeout(1))(stream)
-
-
 def test_retry_without_on_is_refused_where_nothing_is_known() -> None:
     """On a plain function nobody knows what is safe to repeat; an Op or an own classify tells."""
 

@@ -30,17 +30,21 @@ def classify(exc: Exception, op: Op) -> Verdict:
 
 
 class Model:
-    """What a circuit is, with times in whole ticks; `open_until` is not known exactly, because it is jittered."""
+    """What a circuit is, with times in whole ticks; `until` is told to it, because open times are jittered."""
 
-    def __init__(self, rate: float | None, consecutive: int | None, min_calls: int, probes: int) -> None:
-        self.rate, self.consecutive, self.min_calls, self.probes = rate, consecutive, min_calls, probes
+    def __init__(self, rate: float | None, consecutive: int | None, last: int | None, least: int, probes: int) -> None:
+        self.rate, self.consecutive, self.last, self.least, self.probes = rate, consecutive, last, least, probes
         self.results: list[tuple[int, bool]] = []  # tick, sick
         self.in_row = self.generation = self.passed = 0
-        self.state, self.opened_at = "closed", 0.0
+        self.state, self.since, self.until = "closed", 0.0, 0.0
+        self.base, self.was_open = 0.0, 0.0  # of the open time
         self.permits: dict[int, int] = {}  # who holds one, of which generation
 
     def change(self, state: str, now: float) -> None:
-        self.state, self.opened_at, self.passed = state, now, 0
+        if state == "open":
+            well = self.state == "closed" and now - self.since >= self.was_open
+            self.base = 5.0 if well or not self.base else min(self.base * (1 + (self.state == "half-open")), 20.0)
+        self.state, self.since, self.passed = state, now, 0
         self.generation += 1
         if state == "closed":
             self.results, self.in_row = [], 0
@@ -66,9 +70,16 @@ class Model:
     def in_row_trips(self) -> bool:
         return self.consecutive is not None and self.in_row >= self.consecutive
 
+    def recent(self, tick: int) -> list[bool]:
+        return [sick for at, sick in self.results if at > tick - 10]
+
     def rate_trips(self, tick: int) -> bool:
-        recent = [sick for at, sick in self.results if at > tick - 10]
-        return self.rate is not None and len(recent) >= self.min_calls and sum(recent) / len(recent) >= self.rate
+        windows = [(self.recent(tick), self.least)]
+        if self.last is not None:
+            windows.append(([sick for _, sick in self.results[-self.last :]], min(self.least, self.last)))
+        return self.rate is not None and any(
+            len(calls) >= least and sum(calls) / len(calls) >= self.rate for calls, least in windows
+        )
 
 
 class BreakerMachine(Histories):
@@ -76,14 +87,18 @@ class BreakerMachine(Histories):
 
     @initialize(
         rules=st.sampled_from([(0.5, None), (None, 2), (0.4, 4), (1.0, None)]),
+        last=st.sampled_from([None, 3, 8]),
         min_calls=st.integers(1, 6),
         probes=st.integers(1, 3),
     )
-    def begin(self, rules: tuple[float | None, int | None], min_calls: int, probes: int) -> None:
+    def begin(self, rules: tuple[float | None, int | None], last: int | None, min_calls: int, probes: int) -> None:
         self.open_loop()
         rate, consecutive = rules
-        self.model = Model(rate, consecutive, min_calls, probes)
-        breaker = Breaker(rate, consecutive, window=10 * TICK, min_calls=min_calls, probes=probes, open_for=5.0)
+        self.model = Model(rate, consecutive, last, min_calls, probes)
+        breaker = Breaker(
+            rate, consecutive, window=10 * TICK, min_calls=min_calls, probes=probes, open_for=5.0, max_open_for=20.0,
+            count_window=last, probe_lease=1e9,
+        )  # fmt: skip
         self.pipeline = Pipeline(breaker, classify=classify)
         self.running: dict[int, tuple[asyncio.Task[str], asyncio.Future[str]]] = {}
         self.count = 0
@@ -110,20 +125,16 @@ class BreakerMachine(Histories):
             self.call()
 
     def call(self) -> None:
-        """A call is admitted exactly when the model admits it; an open circuit's time is 5 to 6 seconds."""
-        model, since = self.model, self.loop.time() - self.model.opened_at
-        if model.state == "open" and since >= 6.0:
-            model.change("half-open", self.loop.time())
+        """A call is admitted exactly when the model admits it; who is refused is told when to come back."""
+        model, now = self.model, self.loop.time()
+        if model.state == "open" and now >= model.until:
+            model.change("half-open", now)
         who, task = self.count, self.start()
-        if model.state == "open" and since >= 5.0 and not task.done():
-            model.change("half-open", self.loop.time())  # its own dice were short
         assert task.done() != model.admits()
         if task.done():
             error = task.exception()
             assert isinstance(error, CircuitOpen)
-            assert (error.retry_after is None) == (model.state == "half-open")
-            if error.retry_after is not None:
-                assert 5.0 <= since + error.retry_after <= 6.0
+            assert error.retry_after == (None if model.state == "half-open" else model.until - now)
         else:
             model.permits[who] = model.generation
 
@@ -144,7 +155,16 @@ class BreakerMachine(Histories):
             end.set_exception(Ended(how))
         self.step()
         assert task.cancelled() if how == "cancelled" else (task.exception() is None) == (how == "ok")
+        generation = self.model.generation
         self.model.settle(who, how, self.loop.time())
+        if self.model.state == "open" and self.model.generation != generation:
+            self.opened()
+
+    def opened(self) -> None:
+        """For a time from the base to a fifth more, which the model could not know."""
+        model, until = self.model, self.pipeline.states["breaker"]["default"].store.until
+        model.until, model.was_open = until, until - model.since
+        assert model.base <= model.was_open <= 1.2 * model.base
 
     @rule(how=st.lists(st.sampled_from(["ok", "failed"]), min_size=1, max_size=6))
     def several(self, how: list[str]) -> None:
@@ -159,10 +179,10 @@ class BreakerMachine(Histories):
     @rule(how=st.lists(st.sampled_from(["ok", "ok", "ok", "failed", "throttled", "cancelled"]), min_size=1, max_size=4))
     def recover(self, how: list[str]) -> None:
         """The open time passes, and probes are made."""
-        self.step(6 * TICK)
+        self.step(25 * TICK)
         self.several(how)
 
-    @rule(ticks=st.sampled_from([1, 1, 2, 3, 6, 10]))
+    @rule(ticks=st.sampled_from([1, 1, 2, 3, 6, 10, 25]))
     def wait(self, ticks: int) -> None:
         """A tick is a bucket, and both are whole numbers, so that no rounding decides."""
         self.step(ticks * TICK)
@@ -177,7 +197,7 @@ class BreakerMachine(Histories):
             now = self.pipeline.status()["breaker"]["default"]
             assert now["state"] == self.model.state
             if self.model.state == "closed":
-                recent = [sick for at, sick in self.model.results if at > round(self.loop.time()) - 10]
+                recent = self.model.recent(round(self.loop.time()))
                 assert now["calls"] == len(recent)
                 assert now["failure_rate"] == pytest.approx(sum(recent) / len(recent) if recent else 0.0)
 

@@ -121,7 +121,7 @@ class RateLimitMachine(Histories):
             self.tasks[who].cancel()
 
     def next_turn(self) -> float:
-        return self.pipeline.states["rate_limit"].line("default").waiters[0].at
+        return self.pipeline.states["rate_limit"].line("default").queue.due
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 0.3, 1.0, 1.03, 5.0, 20.0]))
     def wait(self, seconds: float) -> None:

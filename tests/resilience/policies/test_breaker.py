@@ -537,7 +537,7 @@ async def test_changes_are_told_with_key_cause_and_time() -> None:
     until = circuits(pipeline)["a"].store.until
     await asyncio.sleep(until)
     await send(pipeline, Down(), host="a")
-    await asyncio.sleep(6)
+    await asyncio.sleep(12)  # twice as long, after a probe has failed
     await send(pipeline, "ok", host="a")
     for _ in range(3):
         await send(pipeline, Down(), host="a")
@@ -549,7 +549,7 @@ async def test_changes_are_told_with_key_cause_and_time() -> None:
         "StateChanged(breaker a: half-open -> closed, its probes succeeded)",
         "StateChanged(breaker a: closed -> open, 3 failures in a row, the last with Down)",
     ]
-    assert [change.at for change in recorder.changes] == [0, until, until, until + 6, until + 6, until + 6]
+    assert [change.at for change in recorder.changes] == [0, until, until, until + 12, until + 12, until + 12]
 
 
 @virtual
@@ -710,6 +710,22 @@ async def test_a_breaker_within_a_breaker_is_not_bypassed() -> None:
         (lambda: Breaker(key=""), "key is ''"),
         (lambda: Breaker(key=7), "key is 7"),  # type: ignore[arg-type]
         (lambda: Breaker(on=7), "on is 7"),  # type: ignore[arg-type]
+        (lambda: Breaker(window=None), "window and count_window are both None"),
+        (lambda: Breaker(count_window=0), "count_window is 0"),
+        (lambda: Breaker(count_window=2.5), "count_window is 2.5"),  # type: ignore[arg-type]
+        (lambda: Breaker(slow_after=0), "slow_after is 0"),
+        (lambda: Breaker(slow_rate=0), "slow_rate is 0"),
+        (lambda: Breaker(slow_rate=1.01), "slow_rate is 1.01"),
+        (lambda: Breaker(slow_rate=None), "slow_rate is None"),  # type: ignore[arg-type]
+        (lambda: Breaker(min_calls=None), "min_calls is None"),  # type: ignore[arg-type]
+        (lambda: Breaker(open_for=None), "open_for is None"),  # type: ignore[arg-type]
+        (lambda: Breaker(max_open_for=0), "max_open_for is 0"),
+        (lambda: Breaker(probe_success=0), "probe_success is 0"),
+        (lambda: Breaker(probe_success=1.5), "probe_success is 1.5"),
+        (lambda: Breaker(probe_lease=0), "probe_lease is 0"),
+        (lambda: Breaker(ramp=-1), "ramp is -1"),
+        (lambda: Breaker(forget_after=0), "forget_after is 0"),
+        (lambda: Breaker(mode="off"), "mode is 'off', must be one of normal, forced_open, disabled, shadow"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_settings_are_named(make: Callable[[], Breaker], told: str) -> None:
@@ -723,7 +739,8 @@ def test_the_fields_are_the_contracts() -> None:
     """Names, order and defaults, which scripts elsewhere rely on."""
     assert repr(Breaker()) == (
         "Breaker(failure_rate=0.5, consecutive=None, window=30.0, min_calls=10, open_for=5.0, probes=1, "
-        "on=None, key=None)"
+        "on=None, key=None, count_window=None, slow_after=None, slow_rate=0.5, max_open_for=300.0, probe_success=1.0, "
+        "probe_lease=60.0, ramp=0.0, mode='normal', forget_after=3600.0)"
     )
     assert Breaker is SameBreaker
 

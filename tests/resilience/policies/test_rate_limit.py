@@ -28,6 +28,7 @@ from resilience import (
 )
 from resilience.call import Call, LimitReport, takes_call
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
+from resilience.turns import Queue
 
 READ = Op("read", idempotent=True)
 SPAN = 1.04  # windows after which tokens are back at the latest
@@ -124,9 +125,12 @@ async def test_a_loop_that_is_a_little_late_does_not_break_it() -> None:
     script = Script("ok")
     loop = asyncio.get_running_loop()
     tasks = start(pipeline, script, *[1] * 7)
-    await asyncio.sleep(0)
-    for waiter in list(pipeline.states["rate_limit"].line("default").waiters)[::2]:
-        loop.call_at(waiter.at - 0.01, loop.advance, 0.049)  # type: ignore[attr-defined]
+    for late in (True, False) * 3:
+        await asyncio.sleep(0)
+        due = pipeline.states["rate_limit"].line("default").queue.due
+        if late:
+            loop.call_at(due - 0.01, loop.advance, 0.049)  # type: ignore[attr-defined]
+        await asyncio.sleep(due - clock() + 0.05)
     await asyncio.gather(*tasks)
     assert heaviest([(at, 1) for at in script.begun], 10.3) <= 1
 
@@ -141,7 +145,7 @@ async def test_a_stall_between_the_turn_and_the_send() -> None:
     script = Script(lambda: used.append(line.limiter.used(clock())))
     tasks = start(pipeline, script, 1, 1)
     await asyncio.sleep(0)
-    due = line.waiters[0].at
+    due = line.queue.due
     loop.call_at(due - 0.5, loop.advance, 1)  # type: ignore[attr-defined]  # so that what follows is one turn of the loop:
     loop.call_at(due + 0.1, loop.advance, 2)  # type: ignore[attr-defined]  # the line's own timer, and then the stall
     await asyncio.gather(*tasks)
@@ -239,7 +243,7 @@ async def test_cancelled_just_before_its_turn() -> None:
     gone, stays = start(pipeline, script, 1, 1)
     await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
-    due = pipeline.states["rate_limit"].line("default").waiters[0].at
+    due = pipeline.states["rate_limit"].line("default").queue.due
     loop.call_at(due - 2, loop.advance, 3)  # type: ignore[attr-defined]  # so both timers are due in one turn
     loop.call_at(due - 1, gone.cancel)
     await stays
@@ -248,25 +252,25 @@ async def test_cancelled_just_before_its_turn() -> None:
 
 
 @virtual
-async def test_a_crowd_that_leaves_together_is_planned_once() -> None:
+async def test_a_crowd_that_leaves_together_is_looked_at_once() -> None:
     """Five thousand are cancelled in one tick; nothing is left, and no timer stays armed."""
     pipeline = Pipeline(RateLimit("1/10s"))
     await pipeline.run(Script("ok"), op=READ)
     tasks = start(pipeline, Script("ok"), *[1] * 5000)
     await asyncio.sleep(0)
     line = pipeline.states["rate_limit"].line("default")
-    plans: list[float] = []
-    replan = type(line)._replan
-    type(line)._replan = lambda self, now: (plans.append(now), replan(self, now))[1]
+    looked: list[float] = []
+    serve = Queue._serve
+    Queue._serve = lambda self, now: (looked.append(now), serve(self, now))[1]  # type: ignore[method-assign]
     try:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         await asyncio.sleep(0)
     finally:
-        type(line)._replan = replan
-    assert len(plans) <= 2
-    assert (len(line.waiters), line._timer) == (0, None)
+        Queue._serve = serve  # type: ignore[method-assign]
+    assert len(looked) <= 2
+    assert (line.needed, line.queue._timer) == (0, None)
     assert clock() == 0
 
 
@@ -322,6 +326,7 @@ async def test_no_wait_at_all() -> None:
     assert script.count >= 0.9 * 2 * clock() - 2
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_the_deadline_refuses_at_once() -> None:
     """Whichever way it was set; a turn in the very moment of the deadline is too late as well."""
@@ -510,14 +515,15 @@ async def test_two_who_find_the_end_of_the_same_pause() -> None:
 
 
 @virtual
-async def test_a_wait_for_a_pause_counts_towards_max_wait() -> None:
-    """Both waits together are one wait."""
+async def test_a_wait_for_a_pause_is_no_other_wait() -> None:
+    """For the pause and for the tokens it waits at once; it is refused at once if either takes too long."""
     pipeline = Pipeline(RateLimit("1/10s", max_wait=6), classify=told)
     with pytest.raises(Told):
         await pipeline.run(Script(Told(Kind.THROTTLED, 5)), op=READ)
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited) as caught:
         await pipeline.run(Script("ok"), op=READ)
-    assert clock() == 5
+    assert caught.value.retry_after == pytest.approx(10.4, abs=0.1)
+    assert clock() == 0
 
 
 @takes_call
@@ -630,6 +636,21 @@ async def test_idle_keys_are_dropped_and_busy_ones_are_not() -> None:
 
 
 @virtual
+async def test_keys_are_looked_through_now_and_then() -> None:
+    """When there are a thousand; and where most of them are busy, not again before there are twice as many."""
+    pipeline = Pipeline(RateLimit("1/10s", key=lambda call: call.args[0]))
+    for key in range(1000):
+        await pipeline.run(Script("ok"), key)
+    await asyncio.sleep(11)
+    await pipeline.run(Script("ok"), 1000)
+    limits = pipeline.states["rate_limit"]
+    assert list(limits.lines) == [1000]
+    for key in range(1001, 2001):
+        await pipeline.run(Script("ok"), key)
+    assert (len(limits.lines), limits._sweep_at) == (1001, 2000)
+
+
+@virtual
 async def test_a_key_first_seen_during_a_pause_is_paused() -> None:
     """The address is banned, whatever the operation."""
     pipeline = Pipeline(RateLimit("10/s", key="op"), classify=told)
@@ -702,6 +723,19 @@ def test_one_loop_after_the_other() -> None:
     VirtualLoop().run(main(111))
     VirtualLoop().run(main(5))
     assert script.count == 3
+
+
+def test_a_clock_that_began_anew_does_not_mix_two_counts() -> None:
+    """No more than n go in the new loop's first window."""
+    pipeline = Pipeline(RateLimit("4/10s", max_wait=0))
+
+    async def main(at: float, times: int) -> int:
+        asyncio.get_running_loop().advance(at)  # type: ignore[attr-defined]
+        outcomes = await asyncio.gather(*(pipeline.run(Script("ok")) for _ in range(times)), return_exceptions=True)
+        return outcomes.count("ok")
+
+    assert VirtualLoop().run(main(100, 1)) == 1
+    assert VirtualLoop().run(main(5, 9)) == 4
 
 
 def test_waiters_of_a_dead_loop_are_in_nobodys_way() -> None:

@@ -390,7 +390,7 @@ async def test_notes_are_made_for_those_who_look_and_only_in_trouble() -> None:
 
         @takes_call
         async def target(call: Call, noted: list[bool] = noted) -> None:
-            noted.append("shed.probability" in vars(call.attempt).get("notes", {}))
+            noted.append("shed.probability" in (call.attempt.noted or {}))
             raise Told("failed")
 
         await asyncio.gather(*(pipeline.run(target) for _ in range(10)), return_exceptions=True)

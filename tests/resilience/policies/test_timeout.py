@@ -162,6 +162,7 @@ async def test_an_error_raised_while_being_cancelled_is_the_error() -> None:
     assert task.cancelling() == 0
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_the_deadline_cuts_the_timeout_shorter() -> None:
     """The innermost timeout arms at the earlier of the two, and says whose time it was."""
@@ -193,6 +194,7 @@ async def test_the_shorter_of_two_deadlines_holds() -> None:
         assert clock() - begun == 1
 
 
+@pytest.mark.filterwarnings("ignore:deadline-inside-retry")  # what it does there is the question
 @virtual
 async def test_a_deadline_by_operation() -> None:
     """per_op overrides the default for its operations."""
@@ -254,6 +256,7 @@ async def test_within_takes_one_of_the_two() -> None:
             raise AssertionError("it was entered")
 
 
+@pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")  # the odd order is the point
 @virtual
 async def test_a_deadline_does_not_outlive_its_policy() -> None:
     """A Deadline beneath a Retry bounds each attempt, not the next one."""

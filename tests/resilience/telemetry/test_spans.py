@@ -172,6 +172,7 @@ async def test_a_call_refused_above_the_attempts_has_none(traced: Any) -> None:
     assert traced.of(traced.call)["resilience.attempts"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:timeout-above-deadline")  # so that it is the deadline that comes
 @virtual
 async def test_a_timeout_and_a_deadline_have_types_of_their_own(traced: Any) -> None:
     """error.type is "timeout" where the timeout rang, "deadline_exceeded" where the call's deadline did."""

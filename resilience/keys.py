@@ -1,0 +1,48 @@
+"""Which calls ask for the same thing: the key by which answers are remembered and flights are shared.
+
+The surprising part is how much belongs to it. Two functions may have one operation's name, ``1`` and ``True`` are
+equal, and one pipeline may serve two accounts: whoever is answered with another's answer trades on a wrong number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from .call import Call
+from .errors import ConfigError
+
+__all__ = ["Key", "hashable", "key_function", "same_call"]
+
+Key = Callable[[Call], Hashable]
+"""None, or what cannot be hashed, says that this call is like no other."""
+
+
+def same_call(call: Call) -> Hashable:
+    """Everything by which calls differ: operation, function, arguments with their types, and the adapter's keys.
+
+    It can be hashed if the function and the arguments can.
+    """
+    args, kwargs, keys = call.args, call.kwargs, call.keys
+    if not kwargs and not keys:
+        return call.op.name, call.target, args, tuple(map(type, args))
+    named = tuple(sorted(kwargs.items())) if len(kwargs) > 1 else tuple(kwargs.items())  # names differ: no ties
+    types = (*map(type, args), *(type(value) for _, value in named))
+    return call.op.name, call.target, args, types, named, tuple(keys.items())
+
+
+def key_function(owner: str, key: Key | None) -> Key:
+    """The function that finds the key of a call. Raises `ConfigError` for what is none."""
+    if key is None:
+        return same_call
+    if not callable(key):
+        raise ConfigError(f"{owner}: key is {key!r}, must be a function of the call")
+    return key
+
+
+def hashable(key: Hashable) -> Hashable:
+    """The key, or None where a part of it cannot be hashed."""
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key

@@ -1,0 +1,193 @@
+"""The limits of one rate, by key, and what replies teach them: whom a pause concerns, and which limit a report is of.
+
+The surprising part is the pause that is narrower than our key: the server throttles one operation, and the limit counts
+all calls of an address. It becomes one more limit, of those calls alone, through which nothing passes until then.
+"""
+
+from __future__ import annotations
+
+import math
+from asyncio import get_running_loop
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from .call import Call, LimitReport
+from .events import Emit
+from .limiter import Limiter
+from .line import Line
+from .units import rate as parse_rate
+from .verdict import Kind, Verdict
+from .waiting import divert, enter
+
+__all__ = ["KEYS", "Key", "Limits", "Part", "admit", "learn", "taken"]
+
+Key: TypeAlias = str | Callable[[Call], Hashable] | None
+
+KEYS: dict[str | None, Callable[[Call], Hashable]] = {
+    None: lambda call: "default",
+    "ip": lambda call: "ip",  # one process has one address
+    "account": lambda call: call.keys.get("account", ""),
+    "host": lambda call: call.keys.get("host", ""),
+    "op": lambda call: call.op.name,
+}
+_PAUSE = 1.0  # seconds, where the server throttles and names no time
+_MOST_LINES = 1000  # keys in memory before the idle ones are dropped
+_REACH = {"op": 0, "account": 1, "ip": 2}  # which scope concerns more calls than which
+
+
+class Limits:
+    """The lines of one limit, by key, and the pauses that concern only some of a line's calls."""
+
+    def __init__(self, text: str, key: Key, per_op: Mapping[str, str] | None = None) -> None:
+        self._text = text
+        self._key = key
+        self._per_op = per_op or {}
+        self.find = key if callable(key) else KEYS[key]
+        self.reach = None if callable(key) or key == "host" else _REACH[key or "ip"]  # None: nobody can tell
+        self.lines: dict[Hashable, Line] = {}
+        self.paused: dict[tuple[str, str], Line] = {}  # by scope and name, narrower than a key of ours
+        self._sweep_at = _MOST_LINES
+        self._until = -math.inf  # a pause of all lines, those that are still to be made too
+
+    def line(self, key: Hashable) -> Line:
+        """The line of a key; made on first use."""
+        line = self.lines.get(key)
+        if line is None:
+            if len(self.lines) >= self._sweep_at:
+                self._sweep()
+            text = self._per_op.get(key, self._text) if isinstance(key, str) else self._text
+            line = self.lines[key] = Line(text, Limiter(*parse_rate(text)))
+            line.limiter.pause(self._until)
+        return line
+
+    def _sweep(self) -> None:
+        """Drop the keys of which nothing is left to remember: no promise is lost with them."""
+        now = get_running_loop().time()
+        for key in [key for key, line in self.lines.items() if not line.needed and line.limiter.idle(now)]:
+            del self.lines[key]
+        self._sweep_at = max(_MOST_LINES, 2 * len(self.lines))
+
+    def link(self, now: float) -> None:
+        """Serve the loop whose clock this is. What was sent in an earlier one counts, unless the clock began anew."""
+        for line in self.lines.values():
+            if now < line.limiter.last:
+                line.limiter.forget()
+
+    def pauses(self, call: Call, now: float) -> list[Line]:
+        """The narrower pauses that concern this call; those that are over are forgotten."""
+        found = []
+        for (scope, name), line in list(self.paused.items()):
+            if not line.needed and line.limiter.paused_until <= now:
+                del self.paused[scope, name]
+            elif name == _name(call, scope):
+                found.append(line)
+        return found
+
+    def throttled(self, call: Call, key: Hashable, verdict: Verdict, now: float) -> None:
+        """Pause the calls that the verdict's scope concerns, as far as they pass here."""
+        after = verdict.retry_after
+        until = now + (after if after is not None and math.isfinite(after) else _PAUSE)
+        reach = _REACH.get(verdict.scope, 0)
+        if self.reach is None or reach == self.reach:
+            self.line(key).pause(until)
+        elif reach > self.reach:
+            self._until = max(self._until, until)
+            for line in self.lines.values():
+                line.pause(until)
+        else:
+            scope = "account" if reach else "op"
+            name = _name(call, scope)
+            line = self.paused.get((scope, name)) or Line(f"{scope} {name!r}", Limiter(math.inf, 1.0))
+            self.paused[scope, name] = line
+            line.pause(until)
+            for other in self.lines.values():
+                other.limiter.close()
+            divert(line, self.lines.values(), lambda other: _name(other, scope) == name)
+
+    def distance(self, scope: str) -> int:
+        """How well a pause of this scope fits here: exactly, then the next wider key, then the next narrower."""
+        reach = _REACH.get(scope, 0)
+        if self.reach is None:
+            return 10
+        return self.reach - reach if self.reach >= reach else 20 + reach - self.reach
+
+    @property
+    def narrow(self) -> bool:
+        """Whether a quota below ours can be the quota of this very limit: that of an address covers all its calls."""
+        return self._key not in ("ip", "account", "host")
+
+    def status(self) -> dict[str, Any]:
+        """By key: rate, tokens used and their limit, how many calls it holds up, seconds of pause by the server."""
+        lines = {str(key) or "default": line for key, line in self.lines.items()}
+        lines |= {f"{scope}:{name}": line for (scope, name), line in self.paused.items()}
+        try:
+            now = get_running_loop().time()
+        except RuntimeError:  # no loop runs: how it stood at the last send
+            now = max((line.limiter.last for line in lines.values()), default=0.0)
+        count, _ = parse_rate(self._text)
+        rows = {name: {"rate": line.name, **line.status(now)} for name, line in lines.items()}
+        for scope, name in self.paused:
+            rows[f"{scope}:{name}"] |= {"rate": self._text, "limit": count}
+        return rows
+
+
+Part: TypeAlias = tuple[Limits, Hashable]
+"""One of the limits that a call needs, and the call's key there."""
+
+
+def taken(parts: Sequence[Part], cost: float, now: float) -> bool:
+    """Take of all these limits, if all have room and nobody waits for any of them; otherwise nothing happens."""
+    limiters = []
+    allotted = True
+    for limits, key in parts:
+        line = limits.lines.get(key) or limits.line(key)
+        limiter = line.limiter
+        limiters.append(limiter)
+        if now >= limiter.until or not 0.0 <= cost <= limiter.left:
+            allotted = False
+            if limits.paused or line.needed or not limiter.fits(cost, now):
+                return False
+    for limiter in limiters:
+        if allotted:
+            limiter.left -= cost
+        else:
+            limiter.send(cost, now)
+    return True
+
+
+async def admit(parts: Sequence[Part], call: Call, max_wait: float | None, emit: Emit | None, now: float) -> None:
+    """The long way in, for a call that may have to wait, `max_wait` seconds in all."""
+    lines = [line for limits, _ in parts if limits.paused for line in limits.pauses(call, now)]
+    lines += [limits.line(key) for limits, key in parts]
+    await enter(tuple(lines), call, math.inf if max_wait is None else now + max_wait, emit)
+
+
+def learn(parts: Sequence[Part], call: Call, verdict: Verdict | None, now: float) -> None:
+    """What an attempt teaches: a pause, if it was throttled, and what the server reports in a reply of any outcome."""
+    if verdict is not None and verdict.kind is Kind.THROTTLED:
+        scope = verdict.scope
+        limits, key = min(parts, key=lambda part: part[0].distance(scope))
+        limits.throttled(call, key, verdict, now)
+    report = None if call.made is None else call.made.limits
+    if report is not None:
+        line = _concerned(parts, report)
+        if line is not None and line.limiter.report(report.remaining, report.reset_in, now):
+            line.changed()
+
+
+def _concerned(parts: Sequence[Part], report: LimitReport) -> Line | None:
+    """The line that a report is of: the largest that is no larger than the server's, the narrowest of equals.
+
+    A quota below all of ours is that of something narrower, such as one endpoint. It says nothing about an address, an
+    account or a host.
+    """
+    lines = [(limits.line(key), limits) for limits, key in parts]
+    fitting = [pair for pair in lines if pair[0].limiter.count <= report.limit]
+    if fitting:
+        return max(fitting, key=lambda pair: (pair[0].limiter.count, -(pair[1].reach or 0)))[0]
+    narrow = [line for line, limits in lines if limits.narrow and report.limit > 0]
+    return min(narrow, key=lambda line: line.limiter.count, default=None)
+
+
+def _name(call: Call, scope: str) -> str:
+    return call.op.name if scope == "op" else call.keys.get("account", "")
