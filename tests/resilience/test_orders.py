@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,13 @@ class Twice(Policy):
     """Somebody's own repeating policy."""
 
     repeats = True
+
+
+class Bare:
+    """A policy all the same: one method is enough."""
+
+    def bind(self, next: Any, kit: Any, /) -> Any:
+        return next
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ def test_a_rule_fires_alone(rule: str) -> None:
     """One mistake is one finding (but for two rules that see the same pair, and for pairs that are two mistakes)."""
     for policies, _ in WRONG[rule][:1]:
         assert [finding.rule for finding in check_order(policies)] == [rule]
+    assert len(check_order((Timeout(2), Timeout(1), QUEUE))) == 1
 
 
 RIGHT = {
@@ -106,8 +115,8 @@ RIGHT = {
     ),
     "a deadline beneath a timeout": (Timeout(9), Deadline(5)),
     "retry above hedge": (RETRY, Hedge(1)),
-    "chaos above a pool": (Timeout(1), CHAOS, POOL),
-    "policies of others": (Twice(), Mine(attempts=1)),
+    "chaos above a pool": (Timeout(1), CHAOS, CHAOS, POOL),
+    "policies of others": (Twice(), Breaker(), Bare(), Mine(attempts=1), Bare(), Timeout(1)),
     "nothing": (),
 }  # fmt: skip
 
