@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resilience import (
+    Adaptive,
     AdaptiveLimit,
     Breaker,
     Bulkhead,
@@ -23,6 +24,7 @@ from resilience import (
     Pool,
     RateLimit,
     Retry,
+    Shed,
     Timeout,
     Verdict,
 )
@@ -50,6 +52,7 @@ def problems(policies: str, **options: Any) -> list[str]:
 REACHABLE = {
     "- deadline: {seconds: 60s}": Deadline(60),
     "- deadline: 60s": Deadline(60),
+    "- deadline: {seconds: 60s, per_op: {markets: 2m}}": Deadline(60, per_op={"markets": 120}),
     "- retry": Retry(),
     "- retry: {}": Retry(),
     "- retry: {attempts: 4, wait: {expo: {base: 2, factor: 1}}, jitter: additive, max_wait: 10s}":
@@ -60,6 +63,9 @@ REACHABLE = {
         Retry(on=("NetworkError", "OSError"), wait=0, jitter=None),
     "- hedge: 250ms": Hedge(delay=0.25),
     "- hedge: {delay: 250ms, extra: 2}": Hedge(delay=0.25, extra=2),
+    "- shed": Shed(),
+    "- shed: {k: 1.5, k_critical: 3, k_sheddable: null, window: 2m, floor: 5%, min_calls: 20, priority: critical}":
+        Shed(1.5, k_critical=3, window=120, floor=0.05, min_calls=20, priority="critical"),
     "- breaker": Breaker(),
     "- breaker: {failure_rate: 50%, window: 30s, min_calls: 10, open_for: 5s, probes: 3, key: host}":
         Breaker(0.5, window=30, min_calls=10, open_for=5, probes=3, key="host"),
@@ -72,6 +78,9 @@ REACHABLE = {
     "- adaptive_limit": AdaptiveLimit(),
     "- timeout: 10s": Timeout(10),
     "- timeout: {seconds: 15s, per_op: {ticker: 10s, on: 20s}}": Timeout(15, per_op={"ticker": 10, "on": 20}),
+    "- timeout: {seconds: 15s, adaptive: {}}": Timeout(15, adaptive=Adaptive()),
+    "- timeout: {seconds: 15s, adaptive: {quantile: 95%, factor: 3, floor: 1s, ceiling: 20s, window: 5m}}":
+        Timeout(15, adaptive=Adaptive(0.95, 3, 1, 20, 300)),
     "- pool: rest": Pool(opened, name="rest"),
     "- pool: {name: rest, max_wait: 2s, broken: [OSError, Gone]}":
         Pool(opened, name="rest", max_wait=2, broken=("OSError", "Gone")),

@@ -430,6 +430,7 @@ async def test_the_ambient_deadline_of_the_first_does_not_reach_what_lies_beneat
 # -- errors ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:coalesce-inside-retry")  # so that the followers' errors are judged
 @virtual
 async def test_an_error_reaches_all_and_each_has_its_own() -> None:
     """The first gets the very object, the others a copy of it with nothing of what was added since."""
@@ -446,6 +447,7 @@ async def test_an_error_reaches_all_and_each_has_its_own() -> None:
     assert {str(error) for error in errors} == {"[Errno 5] reset"}
 
 
+@pytest.mark.filterwarnings("ignore:coalesce-inside-retry")  # so that the followers' errors are judged
 @virtual
 async def test_each_has_a_history_of_its_own() -> None:
     """A retry above writes it into the error that its own caller is raised."""
