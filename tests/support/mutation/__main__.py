@@ -89,13 +89,15 @@ def try_all(mutants: list[Mutant], options: argparse.Namespace) -> dict[str, str
 
     def tell(mutant: Mutant, verdict: str) -> None:
         verdicts[repr(mutant)] = verdict
-        if verdict not in ("killed", "same code"):
+        if verdict in ("survived", "timed out"):
             print(f"{len(verdicts)}/{len(mutants)} {verdict}: {mutant}", file=sys.stderr, flush=True)
 
     reached = in_a_warm_process(mutants, options, tell)
     for name in reached.failed:
         print(f"LEFT OUT: {name} fails without any change", file=sys.stderr)
-    for mutant, verdict in fresh([mutant for mutant in mutants if not mutant.function], reached, options.jobs):
+    again = ("could not be made", "not reached")  # where an object holds what the code lacks; what import itself calls
+    left = [mutant for mutant in mutants if not mutant.function or verdicts[repr(mutant)] in again]
+    for mutant, verdict in fresh(left, reached, options.jobs):
         tell(mutant, verdict)
     return verdicts
 

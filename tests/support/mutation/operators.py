@@ -182,13 +182,13 @@ def _statements(node: ast.stmt, names: list[str]) -> Iterator[ast.AST]:
         if all(isinstance(target, (ast.Attribute, ast.Subscript)) for target in targets):
             if names[-1] != "__init__":
                 yield ast.Pass()
-            elif not (isinstance(node.value, ast.Constant) and node.value.value is None):
+            elif not isinstance(node.value, ast.Constant):
                 yield ast.Assign(targets, ast.Constant(None))
     elif isinstance(node, ast.AugAssign):
         yield ast.Pass()
         if type(node.op) in _ARITHMETIC:
             yield ast.AugAssign(node.target, _ARITHMETIC[type(node.op)](), node.value)
-    elif isinstance(node, ast.Return) and not (isinstance(node.value, ast.Constant) and node.value.value is None):
+    elif isinstance(node, ast.Return) and not _is_flag(node.value):
         yield ast.Pass() if node.value is None else ast.Return(ast.Constant(None))
     elif isinstance(node, ast.Break):
         yield ast.Continue()
@@ -196,6 +196,11 @@ def _statements(node: ast.stmt, names: list[str]) -> Iterator[ast.AST]:
         yield ast.Break()
     elif isinstance(node, (ast.Expr, ast.Raise, ast.Delete)):
         yield ast.Pass()
+
+
+def _is_flag(node: ast.expr | None) -> bool:
+    """True, False or None: turned around elsewhere if at all, and None would be as good as False."""
+    return isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, bool))
 
 
 def _constants(node: ast.Constant, for_people: bool) -> Iterator[ast.AST]:

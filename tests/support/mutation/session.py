@@ -34,6 +34,7 @@ __all__ = ["Reached", "Warm", "children", "fresh"]
 KILLED, SURVIVED, SAME, BROKEN = 1, 0, 77, 78
 _HISTORIES = 50  # of each state machine: a mutant that matters is met early
 _MEMORY = 3 << 30
+_AT_IMPORT = 15.0  # seconds of tests for a change that is made at import: it is met by any test that uses the module
 
 
 @dataclass
@@ -64,13 +65,18 @@ class Reached:
         return sorted(names, key=lambda name: self.seconds[name])
 
     def files(self, mutant: Mutant) -> list[str]:
-        """For what happens at import: the files of tests that use the module, its own first, then the quick ones."""
+        """For what happens at import: files of tests that use the module, its own first, then the quick ones."""
         lines = self.lines.get(str(mutant.module.path.resolve()), {})
         spent: Counter[str] = Counter()
         for name in {name for names in lines.values() for name in names}:
             spent[name.partition("::")[0]] += self.seconds[name]  # type: ignore[assignment]
         stem = mutant.module.path.stem
-        return sorted(spent, key=lambda file: (stem not in file, "machine" in file, spent[file]))
+        files, total = [], 0.0
+        for file in sorted(spent, key=lambda file: (stem not in file, "machine" in file, spent[file])):
+            total += spent[file]
+            if stem in file or total < _AT_IMPORT:
+                files.append(file)
+        return files
 
 
 class Warm:
