@@ -10,11 +10,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/stamp
 
-.PHONY: help setup demo test lint bench bench-quick sweep soak ci clean
+.PHONY: help setup demo test lint bench bench-quick cover mutate mutate-sample sweep soak ci clean
 
 help: ## print this
 	@echo 'usage: make TARGET [ARGS="..."] [PYTHON=python3.12]'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## make .venv from requirements.lock (redone only when that or pyproject.toml changes)
 	@:
@@ -60,6 +60,20 @@ bench: $(STAMP) ## run every benchmark, one after another (ARGS are passed to ea
 
 bench-quick: ## the same with --quick: do they still work? (CI)
 	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
+
+# The policies and what they stand on. `make cover` and `make mutate` measure the same files.
+CORE := resilience/*.py,resilience/policies/*,resilience/circuit/*,resilience/concurrency/*,resilience/orders/*,resilience/streams/*
+NOT_CORE := resilience/__init__.py,resilience/cli.py,resilience/config/*,resilience/telemetry/*,resilience/testing/*,resilience/dashboard/*
+
+cover: $(STAMP) ## branch coverage of the policies and the core: fails below 100 %
+	@$(BIN)/python -m pytest -q --ignore=tests/resilience/machines --cov --cov-report= tests/resilience tests/issues tests/test_docs_policies.py $(ARGS)
+	@$(BIN)/python -m coverage report --include='$(CORE)' --omit='$(NOT_CORE)' --precision=2 --fail-under=100
+
+mutate: $(STAMP) ## mutation score of the policies and the core (ARGS="resilience/policies/retry.py")
+	@$(BIN)/python tests/support/mutation $(ARGS)
+
+mutate-sample: ## the same for two mutants in a hundred, the same ones each time (CI)
+	@$(MAKE) --no-print-directory mutate ARGS="--sample 0.02 $(ARGS)"
 
 sweep: $(STAMP) ## the tests marked sweep: large spaces of seeds and interleavings
 	@$(BIN)/python -m pytest -m sweep $(ARGS)

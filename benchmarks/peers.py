@@ -2,7 +2,8 @@
 
 Every arm runs in a fresh process of the same interpreter, several times, all arms taking turns, so that none inherits
 another's caches or garbage and a busy machine disturbs them alike. Minimum and median are over all rounds of all its
-processes. At the end stands one line for each figure that is wanted. ``--quick`` (for CI) proves that it runs.
+processes. What many calls in flight cost is told in processor time, because rounds of it are long. At the end stands
+one line for each figure that is wanted. ``--quick`` (for CI) proves that it runs.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from arms import Target, find
 
-CALLS = 100
+ROUND = 200_000  # ns: a round short enough to lie between two interruptions, on a machine that is not idle
 
 
 @dataclass
@@ -88,11 +89,12 @@ async def timed(target: Target, fails: bool, seconds: float) -> list[float]:
                 await target()
         return (time.perf_counter_ns() - begun) / calls
 
-    await round_of(CALLS)
+    await round_of(20)
+    calls = max(5, min(200, int(ROUND / await round_of(20))))
     rounds = []
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(rounds) < 3:
-        rounds.append(await round_of(CALLS))
+    while time.perf_counter() < until or len(rounds) < 20:
+        rounds.append(await round_of(calls))
     return rounds
 
 

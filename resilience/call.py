@@ -67,7 +67,10 @@ class Attempt:
     lost: bool = False
     waited: float = 0.0
     limits: LimitReport | None = None
-    notes: dict[str, Any]
+    noted: dict[str, Any] | None = None
+    """The notes, if anybody has written or read one yet."""
+    circuit: Any = None
+    """The breaker's state that let this attempt in, while that is the only note: it has a label and a generation."""
     # The tracer's, who keeps what it would rather not make a record for until it knows that somebody wants to see it.
     at: float | None = None
     ended: float | None = None
@@ -76,11 +79,15 @@ class Attempt:
     error_type: str = ""
     pause: tuple[str, float, float | None] | None = None
 
-    def __getattr__(self, name: str) -> dict[str, Any]:
-        if name != "notes":
-            raise AttributeError(f"an Attempt has no {name!r}")
-        notes: dict[str, Any] = {}  # made for the first who writes one
-        self.notes = notes
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Made for the first who writes or reads one."""
+        notes = self.noted
+        if notes is None:
+            circuit = self.circuit
+            notes = self.noted = (
+                {} if circuit is None else {"breaker.state": circuit.label, "breaker.generation": circuit.generation}
+            )
         return notes
 
     def __repr__(self) -> str:
@@ -168,9 +175,10 @@ def _make_room(record: Attempt | Call) -> None:
 
     CPython (3.11 on) learns from the first instances how much room to make; what finds none costs a dictionary.
     """
-    for name in dir(type(record)):
-        if not name.startswith("__") and not callable(value := getattr(record, name)) and name != "attempts":
-            setattr(record, name, value)
+    fields = [name for name, value in vars(type(record)).items() if not name.startswith("__") and not callable(value)]
+    for name in fields:
+        if not isinstance(getattr(type(record), name), property):
+            setattr(record, name, getattr(record, name))
 
 
 _make_room(Attempt())

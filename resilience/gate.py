@@ -34,24 +34,15 @@ class Gate:
     """
 
     __slots__ = (
-        "_max_wait",
-        "_name",
-        "_newest",
-        "_policy",
-        "_queue",
-        "_weighted",
-        "busy",
-        "limit",
-        "refused",
-        "waiting",
-    )
+        "_max_wait", "_name", "_newest", "_policy", "_queue", "_weighted", "busy", "limit", "refused", "waiting",
+    )  # fmt: skip
 
     def __init__(
         self,
         limit: int,
-        queue: int = 0,
-        max_wait: float | None = None,
-        order: Order = "fifo",
+        queue: int,
+        max_wait: float | None,
+        order: Order,
         policy: str = "bulkhead",
         name: str = "",
         weighted: bool = False,

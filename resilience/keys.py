@@ -25,7 +25,7 @@ def same_call(call: Call) -> Hashable:
     args, kwargs, keys = call.args, call.kwargs, call.keys
     if not kwargs and not keys:
         return call.op.name, call.target, args, tuple(map(type, args))
-    named = tuple(sorted(kwargs.items())) if len(kwargs) > 1 else tuple(kwargs.items())  # names differ: no ties
+    named = tuple(sorted(kwargs.items()))  # names differ, so no two values are compared
     types = (*map(type, args), *(type(value) for _, value in named))
     return call.op.name, call.target, args, types, named, tuple(keys.items())
 

@@ -18,6 +18,7 @@ No clock, no tasks: every method is told the time, in seconds of any clock that 
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import insort
 
@@ -156,7 +157,7 @@ class Limiter:
         self.close()
         if max(self._at, now - self._slack) + cost * self._spacing > at:
             return False
-        room = self._room + sum(tokens for back, tokens in self._log if back <= at)
+        room = self._room + sum(tokens for _, tokens in itertools.takewhile(lambda entry: entry[0] <= at, self._log))
         if at < now + self._span + 2 * self._grain:
             room -= cost
         return other <= room

@@ -70,7 +70,6 @@ class Limits:
     def link(self, now: float) -> None:
         """Serve the loop whose clock this is. What was sent in an earlier one counts, unless the clock began anew."""
         for line in self.lines.values():
-            line.limiter.close()
             if now < line.limiter.last:
                 line.limiter.forget()
 

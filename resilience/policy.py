@@ -89,7 +89,7 @@ class Policy:
         guarded: Callable[..., Any] = fuse(self, fn)
         return guarded
 
-    def __add__(self, other: Bindable) -> Pipeline:
+    def __add__(self, other: Bindable | Pipeline) -> Pipeline:
         """This policy outside, the other (a policy or a pipeline) inside."""
         from .pipeline import Pipeline
 

@@ -107,7 +107,7 @@ class Story:
         call = call.again("retry")
         attempt, why = call.attempt, self._why
         notes: dict[str, Any] = {"retry": why}
-        attempt.notes = notes
+        attempt.noted = notes
         if why == "transparent":
             attempt.fresh = True
         elif self._delay:

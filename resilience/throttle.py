@@ -55,11 +55,10 @@ class Throttle:
             old.clear()
             self.begins = at
         else:
-            passed = int(min((at - self.begins) // width, _BUCKETS))
-            if passed:
-                old.append((self.requests - sum(n for n, _ in old), self.accepts - sum(n for _, n in old)))
-                old.extend([(0, 0)] * (passed - 1))
+            passed = max(1, int((at - self.begins) / width))
+            old.append((self.requests - sum(n for n, _ in old), self.accepts - sum(n for _, n in old)))
+            old.extend([(0, 0)] * (min(passed, _BUCKETS) - 1))
             self.requests = sum(n for n, _ in old)
             self.accepts = sum(n for _, n in old)
-            self.begins = at - (at - self.begins) % width
+            self.begins = min(at, self.begins + passed * width)  # the sum may round past `at`
         self.ends = self.begins + width

@@ -93,7 +93,13 @@ def drive_watched(next: Handler, find: Find, settle: Settle, noted: bool) -> Han
     enter = _entered_and_noted if noted else _entered
 
     async def run(call: Call) -> Any:
-        permit = enter(find(call), call)
+        circuit, attempt = find(call), call.made or call.attempt
+        permit: Any = circuit.calm
+        if permit is None or attempt.noted is not None:
+            permit = enter(circuit, call)
+        else:  # one store instead of two notes in a dictionary, which are made of it for those who read them
+            permit.busy += 1
+            attempt.circuit = permit
         try:
             result = await next(call)
         except Exception as exc:
@@ -102,7 +108,7 @@ def drive_watched(next: Handler, find: Find, settle: Settle, noted: bool) -> Han
         except BaseException:
             permit.give_back()
             raise
-        if call.attempt.lost:
+        if attempt.lost:
             permit.give_back()
         else:
             permit.ok()

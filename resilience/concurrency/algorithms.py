@@ -58,8 +58,7 @@ class Vegas(Aimd):
 
     _SMOOTHING, _FALL, _RISE = 0.3, 0.1, 0.02
 
-    def __init__(self) -> None:
-        self._recent = 0.0
+    _recent: float  # the round trip, smoothed
 
     def window(self, limit: float, rtt: float) -> float:
         if not self.base:

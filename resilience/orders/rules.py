@@ -26,33 +26,15 @@ class Finding:
     position: int
 
 
-def check_order(policies: Sequence[Any]) -> list[Finding]:
-    """What is wrong with the order of these policies, outermost first."""
-    return [finding for rule in RULES.values() for finding in rule(policies)]
-
-
-_Rule: TypeAlias = Callable[[Sequence[Any]], Iterator[Finding]]
-_Found: TypeAlias = Iterator[tuple[int, str]]
-RULES: dict[str, _Rule] = {}
-"""By name. Each takes the policies, outermost first, and yields its findings."""
-
-
-def _rule(name: str) -> Callable[[Callable[[Sequence[Any]], _Found]], _Rule]:
-    """Register a function that yields (position, message) as the rule of this name."""
-
-    def register(find: Callable[[Sequence[Any]], _Found]) -> _Rule:
-        def rule(policies: Sequence[Any]) -> Iterator[Finding]:
-            return (Finding(name, message, position) for position, message in find(policies))
-
-        RULES[name] = rule
-        return rule
-
-    return register
+_Found: TypeAlias = Iterator[tuple[int, str]]  # the position, and the message
 
 
 def _repeats(policy: Any) -> bool:
-    """May it call more than once? A retry of one attempt may not."""
-    return bool(getattr(policy, "repeats", False)) and getattr(policy, "attempts", 2) != 1
+    """May one caller's call become several attempts? A retry of one attempt makes none; what a coalescing or a renewing
+    cache sends is another call, whose record is its own.
+    """
+    repeats = getattr(policy, "repeats", False) and kind_of(policy) not in ("cache", "coalesce")
+    return repeats and getattr(policy, "attempts", None) != 1
 
 
 def _is_retry(policy: Any) -> bool:
@@ -83,21 +65,19 @@ def _name(policy: object) -> str:
     return type(policy).__name__
 
 
-@_rule("timeout-above-deadline")
 def _timeout_above_deadline(policies: Sequence[Any]) -> _Found:
     for position, timeout, deadline in _beneath(policies, "timeout", _is("deadline")):
-        lengths = {"": timeout.seconds, **timeout.per_op}
-        for op, seconds in lengths.items():
-            if isinstance(seconds, (int, float)) and seconds >= deadline.seconds:
+        for op in dict.fromkeys(("", *timeout.per_op, *deadline.per_op)):
+            seconds, most = (policy.per_op.get(op, policy.seconds) for policy in (timeout, deadline))
+            if seconds >= most:
                 of = f" of {op}" if op else ""
                 yield (
                     position,
                     f"the timeout{of}, {seconds:g} s, never comes: the deadline above it ends the whole call after "
-                    f"{deadline.seconds:g} s; make the timeout so much shorter that a second attempt fits in",
+                    f"{most:g} s; make the timeout so much shorter that a second attempt fits in",
                 )
 
 
-@_rule("deadline-inside-retry")
 def _deadline_inside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, outer in _beneath(policies, "deadline", _repeats):
         yield (
@@ -107,7 +87,6 @@ def _deadline_inside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("retry-over-retry")
 def _retry_over_retry(policies: Sequence[Any]) -> _Found:
     for position, outer, inner in _above(policies, "retry", _is_retry):
         if _repeats(outer) and not outer.nested:  # which says that it is meant
@@ -119,7 +98,6 @@ def _retry_over_retry(policies: Sequence[Any]) -> _Found:
             )
 
 
-@_rule("hedge-outside-retry")
 def _hedge_outside_retry(policies: Sequence[Any]) -> _Found:
     for position, hedge, retry in _above(policies, "hedge", _is_retry):
         most = (1 + hedge.extra) * retry.attempts
@@ -129,7 +107,6 @@ def _hedge_outside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("breaker-outside-retry")
 def _breaker_outside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, inner in _above(policies, "breaker", _repeats):
         yield (
@@ -139,7 +116,6 @@ def _breaker_outside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("rate-limit-outside-retry")
 def _rate_limit_outside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, inner in _above(policies, "rate_limit", _repeats):
         yield (
@@ -149,7 +125,6 @@ def _rate_limit_outside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("pool-outside-retry")
 def _pool_outside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, inner in _above(policies, "pool", _repeats):
         yield (
@@ -159,7 +134,6 @@ def _pool_outside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("pool-outside-timeout")
 def _pool_outside_timeout(policies: Sequence[Any]) -> _Found:
     for position, _, _ in _above(policies, "pool", _is("timeout")):
         yield (
@@ -192,18 +166,15 @@ def _queue_inside_timeout(policies: Sequence[Any], kind: str) -> _Found:
                 break
 
 
-@_rule("bulkhead-inside-timeout")
 def _bulkhead_inside_timeout(policies: Sequence[Any]) -> _Found:
     yield from _queue_inside_timeout(policies, "bulkhead")
     yield from _queue_inside_timeout(policies, "adaptive_limit")
 
 
-@_rule("rate-limit-inside-timeout")
 def _rate_limit_inside_timeout(policies: Sequence[Any]) -> _Found:
     yield from _queue_inside_timeout(policies, "rate_limit")
 
 
-@_rule("fallback-inside-retry")
 def _fallback_inside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, outer in _beneath(policies, "fallback", _repeats):
         yield (
@@ -213,7 +184,6 @@ def _fallback_inside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("fallback-inside-breaker")
 def _fallback_inside_breaker(policies: Sequence[Any]) -> _Found:
     for position, _, _ in _beneath(policies, "fallback", _is("breaker")):
         yield (
@@ -223,7 +193,6 @@ def _fallback_inside_breaker(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("cache-inside-retry")
 def _cache_inside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, outer in _beneath(policies, "cache", _repeats):
         yield (
@@ -233,7 +202,6 @@ def _cache_inside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("coalesce-inside-retry")
 def _coalesce_inside_retry(policies: Sequence[Any]) -> _Found:
     for position, _, outer in _beneath(policies, "coalesce", _repeats):
         yield (
@@ -243,7 +211,6 @@ def _coalesce_inside_retry(policies: Sequence[Any]) -> _Found:
         )
 
 
-@_rule("chaos-not-innermost")
 def _chaos_not_innermost(policies: Sequence[Any]) -> _Found:
     for position, _, inner in _above(policies, "chaos", lambda policy: kind_of(policy) not in ("chaos", "pool")):
         yield (
@@ -251,3 +218,28 @@ def _chaos_not_innermost(policies: Sequence[Any]) -> _Found:
             f"Chaos above {_name(inner)}: its faults never reach {_name(inner)}, which is then not tried; put it "
             "innermost",
         )
+
+
+RULES: dict[str, Callable[[Sequence[Any]], _Found]] = {
+    "timeout-above-deadline": _timeout_above_deadline,
+    "deadline-inside-retry": _deadline_inside_retry,
+    "retry-over-retry": _retry_over_retry,
+    "hedge-outside-retry": _hedge_outside_retry,
+    "breaker-outside-retry": _breaker_outside_retry,
+    "rate-limit-outside-retry": _rate_limit_outside_retry,
+    "pool-outside-retry": _pool_outside_retry,
+    "pool-outside-timeout": _pool_outside_timeout,
+    "bulkhead-inside-timeout": _bulkhead_inside_timeout,
+    "rate-limit-inside-timeout": _rate_limit_inside_timeout,
+    "fallback-inside-retry": _fallback_inside_retry,
+    "fallback-inside-breaker": _fallback_inside_breaker,
+    "cache-inside-retry": _cache_inside_retry,
+    "coalesce-inside-retry": _coalesce_inside_retry,
+    "chaos-not-innermost": _chaos_not_innermost,
+}
+"""By name. Each takes the policies, outermost first, and yields what it finds."""
+
+
+def check_order(policies: Sequence[Any]) -> list[Finding]:
+    """What is wrong with the order of these policies, outermost first."""
+    return [Finding(rule, message, position) for rule, find in RULES.items() for position, message in find(policies)]

@@ -11,8 +11,8 @@ time must not end what another has the time to wait for; what bounds a flight is
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, CancelledError, Future, Task
-from collections.abc import Callable, Hashable
+from asyncio import AbstractEventLoop, CancelledError, Future, Task, TimerHandle
+from collections.abc import Callable, Coroutine, Hashable
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,14 +20,14 @@ from typing import Any, ClassVar
 from ..ambient import deadline as ambient
 from ..call import Call, Handler
 from ..copies import copy_error
-from ..errors import ResilienceError
+from ..errors import ResilienceError, TimedOut
 from ..keys import hashable, key_function
 from ..kit import Kit
 from ..policy import Policy
-from ..timers import until
 
 __all__ = ["Coalesce"]
 
+_TURNS = 4  # of the loop, in which an outcome that is there comes through, be it after a stall
 _GRACE = 1.0  # seconds that an abandoned flight gets to end while the last caller waits for that
 
 
@@ -67,12 +67,12 @@ class Flights:
 class _Flight:
     """One call of what lies beneath, and a future for each who waits for its outcome, in order of arrival."""
 
-    __slots__ = ("_board", "_by_key", "_first", "_key", "_waiters", "call", "ended", "task")
+    __slots__ = ("_board", "_by_key", "_first", "_key", "_tasks", "_waiters", "call", "ended", "task")
+    task: Task[None]
 
     def __init__(self, board: Flights, key: Hashable, call: Call) -> None:
-        self._board, self._by_key, self._key = board, board.by_key, key
+        self._board, self._by_key, self._tasks, self._key = board, board.by_key, board.tasks, key
         self._waiters: dict[Future[Any], None] = {}
-        self.task: Task[None] | None = None
         self.ended = False  # has an outcome, or was given up: nobody may join
         self._first, self.call = call, call.copy()  # its attempts are those of the first caller
         self.call.deadline = None
@@ -84,10 +84,9 @@ class _Flight:
         context = copy_context()
         context.run(ambient.set, None)
         self.task = task = loop.create_task(self._fly(next), context=context)
-        tasks = self._board.tasks
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(self._done)
+        if not task.done():
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
 
     async def _fly(self, next: Handler) -> None:
         try:
@@ -100,9 +99,12 @@ class _Flight:
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_result(value)
+        finally:
+            self._tasks.discard(asyncio.current_task())  # before anybody hears of its end
 
     def _done(self, task: Task[None]) -> None:
-        """See to those who still wait where the task ended as no flight should."""
+        """See to those who still wait where the task ended as no flight should, or never began."""
+        self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if not self.ended:
             self._end()
@@ -130,17 +132,29 @@ class _Flight:
         self._board.waiting += 1
         return waiter
 
-    async def outcome(self, waiter: Future[Any]) -> Any:
+    async def outcome(self, waiter: Future[Any], timer: TimerHandle | None) -> Any:
         """Wait for it. Whoever leaves last gives the flight up, and waits a moment until that has ended."""
         try:
             return await waiter
-        except CancelledError:
-            if self._leave(waiter) and self.task is not None:
+        except (CancelledError, TimedOut):
+            if self._leave(waiter):
                 await asyncio.wait((self.task,), timeout=_GRACE)
             raise
         finally:
             self._leave(waiter)
-            del waiter  # it holds the error, whose traceback refers to this frame
+            if timer is not None:
+                timer.cancel()
+            del waiter, timer  # they hold the error, whose traceback refers to this frame
+
+    def late(self, waiter: Future[Any], granted: float, turns: int = _TURNS) -> None:
+        """The time of one who waits is up: look whether the outcome comes in these turns of the loop, else tell him."""
+        if waiter.done():
+            return
+        if turns > 0:
+            waiter.get_loop().call_soon(self.late, waiter, granted, turns - 1)
+            return
+        sent = any(attempt.sent for attempt in self.call.attempts)
+        waiter.set_exception(TimedOut(granted, limit="deadline", sent=sent))
 
     def _leave(self, waiter: Future[Any]) -> bool:
         """Wait no longer, once; whether that gave the flight up."""
@@ -153,14 +167,8 @@ class _Flight:
         if self._waiters or self.ended:
             return False
         self._end()
-        if self.task is not None:
-            self.task.cancel()
+        self.task.cancel()
         return True
-
-    @property
-    def sent(self) -> bool:
-        """May a byte of any attempt have left?"""
-        return any(attempt.sent for attempt in self.call.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +198,22 @@ class Coalesce(Policy):
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         board = kit.keep("coalesce", self, Flights)
         board.link(kit.loop)
-        loop, key_of, by_key = kit.loop, key_function("Coalesce", self.key), board.by_key
+        loop, now, key_of, by_key = kit.loop, kit.now, key_function("Coalesce", self.key), board.by_key
 
-        def joined(call: Call, key: Hashable) -> tuple[_Flight, Future[Any]]:
+        def join(call: Call, key: Hashable, granted: float | None) -> Coroutine[Any, Any, Any]:
+            """Get on board, at once; what is returned waits for the outcome, `granted` seconds."""
             flight = by_key.get(key)
+            first = flight is None
             if flight is None:
                 flight = _Flight(board, key, call)
-                waiter = flight.join(loop)  # before it starts: an eager task may have landed when start() returns
-                flight.start(next, loop)
             else:
-                waiter = flight.join(loop)
                 board.coalesced += 1
                 call.attempt.notes["coalesced"] = True
-            return flight, waiter
+            waiter = flight.join(loop)
+            timer = None if granted is None else loop.call_later(granted, flight.late, waiter, granted)
+            if first:
+                flight.start(next, loop)  # now that somebody waits: an eager task may have landed when this returns
+            return flight.outcome(waiter, timer)
 
         async def run(call: Call) -> Any:
             if not call.op.idempotent:
@@ -212,15 +223,10 @@ class Coalesce(Policy):
                 board.passed += 1
                 return await next(call)
             if call.deadline is None:
-                flight, waiter = joined(call, key)
-                return await flight.outcome(waiter)
-            boarded: list[_Flight] = []
-
-            async def wait(call: Call) -> Any:
-                flight, waiter = joined(call, key)
-                boarded.append(flight)
-                return await flight.outcome(waiter)
-
-            return await until(call.deadline, wait, call, lambda _: boarded[0].sent)
+                return await join(call, key, None)
+            granted = call.deadline - now()
+            if granted <= 0:
+                raise TimedOut(None, limit="deadline", queued=True)
+            return await join(call, key, granted)
 
         return run

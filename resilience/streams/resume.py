@@ -60,11 +60,11 @@ def resumed(call: Call, resume: Resume, last: Any) -> None:
 def _positions(call: Call) -> dict[str, int]:
     """Which of the call's positional arguments is which parameter of its target."""
     own = isinstance(call.target, TakesCall)
+    target: Any = call.target.__wrapped__ if isinstance(call.target, TakesCall) else call.target
     try:
-        parameters = inspect.signature(inspect.unwrap(call.target)).parameters
+        parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         return {}
-    first = 1 if own else 0
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [name for name, parameter in parameters.items() if parameter.kind in kinds]
-    return {name: position for position, name in enumerate(names[first:])}
+    return {name: position for position, name in enumerate(names[own:])}

@@ -27,7 +27,7 @@ DISTURBANCES = ("cancel", "cancel twice", "error", "timeout", "stall", "result a
 fails with `Injected`; an ``asyncio.timeout()`` around the call expires; the clock jumps an hour, as in a suspended
 process; the target's result comes and the caller cancels in the same tick."""
 
-_SETTLE = 60.0  # virtual seconds that a background task (the opening of a pool) may take to end
+_SETTLE = 60.0  # virtual seconds that a background task (a pool's opening, a cache's renewal) may take to end
 _STALL = 3600.0
 _QUIET = 16  # turns of the loop in which cancelled tasks end
 _MOST_SHOWN = 5
@@ -46,9 +46,9 @@ def sweep(make: Callable[[], Scene], disturbances: Sequence[str] = DISTURBANCES)
     """Play the scene that `make` makes anew each time, once for every turn of the loop and every disturbance.
 
     After each run: no call or task runs on, no timer is armed beyond one per length of timeout, ``status()`` counts
-    nobody as busy, active or waiting, every event of a beginning has its end, the outcome is one that may be (a
-    cancelled call is cancelled, and no other is), and the pipeline serves the next call. Raises `AssertionError` that
-    tells the first faults, by disturbance and turn.
+    nobody as busy, active, waiting or refreshing, every event of a beginning has its end, the outcome is one that may
+    be (a cancelled call is cancelled, and no other is), and the pipeline serves the next call. Raises `AssertionError`
+    that tells the first faults, by disturbance and turn.
     """
     first = _Play(make, None, 0)
     turns = first.run()
@@ -205,7 +205,8 @@ class _Play:
         scene = self._scene
         for _ in range(_QUIET):
             await asyncio.sleep(0)
-        if scene.target.running:
+        renewals = sum(count for name, count in _taken(scene.pipeline.status()) if name.endswith("refreshing"))
+        if scene.target.running > renewals:  # those that the status tells are nobody's call
             self._fault(f"{scene.target.running} calls of the target run on")
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         if tasks and (await asyncio.wait(tasks, timeout=_SETTLE))[1]:

@@ -323,7 +323,7 @@ def test_a_limit_per_address_is_one_for_all_pipelines_of_an_exchange(tmp_path: P
     """Two pipelines, one IP: the status lists one limiter, which counted both calls."""
 
     async def main() -> None:
-        text = FILE.replace("pool: rest", "rate_limit: {rate: 600/5s, key: ip}, pool: rest")
+        text = FILE.replace("[timeout", "[rate_limit: {rate: 600/5s, key: ip}, timeout")
         text = text.replace("base_url: URL", "base_url: URL, operations: {ohlcv: {pipeline: slow}}")
         async with Simulator() as simulator, ExchangeManager.load(written(tmp_path, text, simulator.url)) as manager:
             await manager.fetch_ticker("bybit", "BTCUSDT")

@@ -14,7 +14,22 @@ from typing import Any
 
 import pytest
 
-from resilience import Breaker, Bulkhead, Deadline, Fallback, Hedge, Op, Pipeline, Pool, RateLimit, Retry, Timeout
+from resilience import (
+    Breaker,
+    Bulkhead,
+    Cache,
+    Chaos,
+    Coalesce,
+    Deadline,
+    Fallback,
+    Hedge,
+    Op,
+    Pipeline,
+    Pool,
+    RateLimit,
+    Retry,
+    Timeout,
+)
 from resilience.testing import Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -126,12 +141,83 @@ async def hedged(note: Note) -> None:
     await run(Pipeline(Hedge(0.1)), failing(note), note)
 
 
+async def coalesced(note: Note) -> None:
+    await run(Pipeline(Coalesce()), failing(note), note)
+
+
+async def coalesced_by_three(note: Note) -> None:
+    pipeline, target = Pipeline(Coalesce()), failing(note)
+
+    async def slow(*args: Any) -> Any:
+        await asyncio.sleep(1)
+        return await target()
+
+    await asyncio.gather(*(run(pipeline, slow, note) for _ in range(3)))
+
+
+async def coalesced_too_late(note: Note) -> None:
+    await in_a_task(Pipeline(Deadline(1), Coalesce()), Script(never), note)
+
+
+async def not_opened_for_three(note: Note) -> None:
+    pipeline = Pipeline(Pool(failing(note), name="rest"))
+    await asyncio.gather(*(run(pipeline, Script(), note) for _ in range(3)))
+
+
+async def cached(note: Note) -> None:
+    await run(Pipeline(Cache(1)), failing(note), note)
+
+
+async def stale_in_place_of_an_error(note: Note) -> None:
+    pipeline = Pipeline(Cache(1, stale_if_error=9))
+    target = failing(note)
+
+    async def once(*args: Any) -> Any:
+        return "good" if asyncio.get_running_loop().time() < 1 else await target()
+
+    await run(pipeline, once, note)
+    await asyncio.sleep(2)
+    await run(pipeline, once, note)
+
+
+async def not_renewed(note: Note) -> None:
+    pipeline = Pipeline(Cache(1, stale_while_revalidate=9))
+    target = failing(note)
+
+    async def once(*args: Any) -> Any:
+        return "good" if asyncio.get_running_loop().time() < 1 else await target()
+
+    await run(pipeline, once, note)
+    await asyncio.sleep(2)
+    await run(pipeline, once, note)
+    await asyncio.sleep(1)
+
+
+async def injected(note: Note) -> None:
+    await run(Pipeline(Chaos(1, enabled=True, fault=Late)), Script(), note)
+
+
+async def replaced_by_the_last_good(note: Note) -> None:
+    pipeline = Pipeline(Fallback(last_good=9))
+    target = failing(note)
+
+    async def once(*args: Any) -> Any:
+        return "good" if asyncio.get_running_loop().time() < 1 else await target()
+
+    await run(pipeline, once, note)
+    await asyncio.sleep(2)
+    await run(pipeline, once, note)
+    await asyncio.sleep(10)
+    await run(pipeline, once, note)
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
         retried, retries_spent, cancelled_in_the_backoff, timed_out, failed_under_a_timeout, past_the_deadline,
         queued_too_long, not_open_in_time, not_opened, circuit_tripped_and_open, replaced, refused_by_the_limiter,
-        hedged,
+        hedged, coalesced, coalesced_by_three, coalesced_too_late, not_opened_for_three, cached,
+        stale_in_place_of_an_error, not_renewed, injected, replaced_by_the_last_good,
     ],
 )  # fmt: skip
 def test_the_error_is_gone_with_its_last_reference(scenario: Callable[[Note], Awaitable[None]]) -> None:

@@ -17,7 +17,10 @@ from resilience import (
     AdaptiveLimit,
     Breaker,
     Bulkhead,
+    Cache,
+    Chaos,
     CircuitOpen,
+    Coalesce,
     Deadline,
     Fallback,
     Hedge,
@@ -29,6 +32,8 @@ from resilience import (
     Pool,
     RateLimit,
     Retry,
+    RetryBudget,
+    RetryQuota,
     Shed,
     Timeout,
     Verdict,
@@ -119,6 +124,25 @@ class Through(Policy):
             return await self.inner.run(next, call, op=call.op)
 
         return run
+
+
+def once(*policies: Any, **more: Any) -> Scene:
+    """A scene in which callers share what happens: an injected error reaches each of them as one of his own."""
+    made = scene(*policies, **more)
+    made.raises += (Injected,)
+    return made
+
+
+def aged(*policies: Any, steps: tuple[Any, ...] = (SLOW,), **more: Any) -> Scene:
+    """The same, ten seconds after an answer of the target was remembered."""
+    made = once(*policies, steps=("old", *steps), **more)
+
+    async def remember() -> None:
+        await made.pipeline.run(made.target, op=made.op)
+        await asyncio.sleep(10)
+
+    made.prepare = remember
+    return made
 
 
 FAILS = (after(0.1, Sick()), after(0.1, Lost()), SLOW)
@@ -216,7 +240,48 @@ ALONE: dict[str, Callable[[], Scene]] = {
     "linked limits, throttled": lambda: scene(
         RateLimit("9/s", "ip", also=[Limit("1/s", "account")]), steps=THROTTLES, rivals=3
     ),
-}
+    "fallback, the last good answer": lambda: aged(Fallback(last_good=20), steps=(after(0.1, Sick()),)),
+    "fallback, too old": lambda: aged(Fallback(0, last_good=5), steps=(after(0.1, Sick()),)),
+    "cache, a miss": lambda: once(Cache(60)),
+    "cache, misses": lambda: once(Cache(60), rivals=2),
+    "cache, a hit": lambda: aged(Cache(20)),
+    "cache, stale": lambda: aged(Cache(5)),
+    "cache, stale while it is renewed": lambda: aged(Cache(5, stale_while_revalidate=10), rivals=2),
+    "cache, a renewal that fails": lambda: aged(Cache(5, stale_while_revalidate=10), steps=FAILS, rivals=1),
+    "cache, a renewal that hangs": lambda: aged(Cache(5, stale_while_revalidate=10), steps=(after(99), SLOW)),
+    "cache, stale in place of an error": lambda: aged(Cache(5, stale_if_error=99), steps=FAILS, rivals=1),
+    "coalesce": lambda: once(Coalesce()),
+    "coalesce, the follower": lambda: once(Coalesce(), rivals=2),
+    "coalesce, all fail": lambda: once(Coalesce(), steps=(after(0.1, Sick()),), rivals=2),
+    "coalesce, a write": lambda: once(Coalesce(), op=WRITE, rivals=1),
+    "coalesce, late": lambda: once(Deadline(0.1), Coalesce(), rivals=1),
+    "coalesce, late in the tick of the landing": lambda: once(Deadline(0.25), Coalesce(), rivals=1),
+    "coalesce, a flight that is late": lambda: once(Coalesce(), Deadline(0.1), rivals=1),
+    "chaos, off": lambda: scene(Chaos(1, fault=Sick)),
+    "chaos, faults": lambda: scene(retry(attempts=30), Chaos(0.5, enabled=True, fault=Sick, latency=0.1)),
+    "chaos, faults after the call": lambda: scene(
+        retry(attempts=30), Chaos(0.5, enabled=True, fault=Lost, after=True), rivals=1
+    ),
+    "chaos, latency": lambda: scene(Chaos(1, enabled=True, latency=0.1), rivals=1),
+    "chaos, a behaviour": lambda: scene(Chaos(1, enabled=True, behaviour=lambda call: asyncio.sleep(0.1))),
+    "remembered, with all beneath": lambda: aged(
+        Fallback(0, last_good=60), Cache(5, stale_while_revalidate=10, stale_if_error=60), Coalesce(), Deadline(2),
+        retry(), Breaker(), Bulkhead(2, queue=9), Timeout(0.3), pool(), steps=FAILS, rivals=2,
+    ),
+    "shared, with all beneath": lambda: once(
+        Cache(5), Coalesce(), Deadline(9), retry(attempts=30), Timeout(0.3), Chaos(0.5, enabled=True, fault=Sick),
+        rivals=3,
+    ),
+    "retry, a duration": lambda: scene(retry(max_duration=0.3), steps=FAILS),
+    "retry, a spent budget": lambda: scene(retry(budget=RetryBudget(0, 0.1, 10)), steps=FAILS, rivals=1),
+    "retry, a small budget by key": lambda: scene(retry(budget=RetryBudget(1, 0, key="op")), steps=FAILS, rivals=2),
+    "retry, a quota": lambda: scene(retry(budget=RetryQuota(tokens=30)), steps=FAILS, rivals=2),
+    "retry, aborted": lambda: scene(retry(abort_on=Lost), steps=FAILS),
+    "retry, a schedule for throttled": lambda: scene(retry(throttled_wait=0.5), steps=THROTTLES),
+    "hedge, measured": lambda: scene(Hedge("p95", initial=0.1), rivals=2),
+    "hedge, a spent budget": lambda: scene(Hedge(0.1, extra=2, budget=RetryBudget(0, 0.1, 10)), rivals=1),
+    "hedge, a quota": lambda: scene(Hedge(0.1, budget=RetryQuota(tokens=30)), steps=FAILS, rivals=1),
+}  # fmt: skip
 
 TEN: dict[str, Callable[[], Scene]] = {
     "market": lambda: scene(

@@ -38,10 +38,10 @@ def test_aimd_adds_one_whatever_the_latency() -> None:
 # -- Vegas ----------------------------------------------------------------------------------------------------
 
 
-def vegas(rtt: float, limit: float = 100) -> float:
-    """What it makes of `limit` at this round trip, with 1 s for its base, from which it has not moved visibly."""
+def vegas(rtt: float, limit: float = 100, base: float = 1.0) -> float:
+    """What it makes of `limit` at this round trip with this base."""
     algorithm = Vegas()
-    algorithm.base = algorithm._recent = 1.0
+    algorithm.base = algorithm._recent = base
     algorithm._SMOOTHING, algorithm._RISE = 1.0, 0.0  # type: ignore[misc]  # what it makes, and not how it learns
     return algorithm.window(limit, rtt)
 
@@ -70,6 +70,14 @@ def queued(calls: float, limit: float = 100) -> float:
 def test_vegas_keeps_a_few_calls_in_the_queue(calls: float, limit: float, becomes: float) -> None:
     """Few enough: up. Too many: down. In between: it stays."""
     assert vegas(queued(calls, limit), limit) == pytest.approx(becomes)
+
+
+@pytest.mark.parametrize(
+    ("base", "limit", "becomes"), [(0.75, 4, 10), (0.25, 4, 4), (0.25, 8, 8)], ids=["1 step", "3 steps", "6 steps"]
+)
+def test_vegas_at_its_bounds(base: float, limit: float, becomes: float) -> None:
+    """One step in the queue is as good as none; three are enough; six are not too many."""
+    assert vegas(1.0, limit, base) == becomes
 
 
 def test_the_base_of_vegas_follows_down_at_once_and_up_slowly() -> None:
@@ -131,9 +139,10 @@ def test_the_base_of_gradient_hurries_when_an_overload_is_over() -> None:
         algorithm.window(10, 10.0)
     algorithm.window(10, 1.0)
     assert algorithm.base == pytest.approx(9.91 * 0.95)
-    algorithm.base = 2.0
-    algorithm.window(10, 1.0)
-    assert algorithm.base == pytest.approx(1.99)
+    for base, becomes in ((2.0, 1.99), (2.1, 2.089 * 0.95)):
+        algorithm.base = base
+        algorithm.window(10, 1.0)
+        assert algorithm.base == pytest.approx(becomes)
 
 
 # -- the guard ------------------------------------------------------------------------------------------------
@@ -328,12 +337,17 @@ def test_a_drop_that_changes_nothing_does_not_say_that_it_does() -> None:
 
 
 def saturated(controller: Controller, algorithm: Told, windows: int, used: float = 1.0) -> list[int]:
-    """Windows of a target that is saturated: the round trip is in proportion to the limit. The algorithm adds 2."""
+    """Windows of a target that is saturated: the round trip is in proportion to the limit. The algorithm adds 2.
+
+    Every other window has 31 calls, not 20, so that what is told to the guard is seen to be a mean.
+    """
     limits = []
-    for at in range(windows):
-        limit = controller.limit
+    for number in range(windows):
+        rtt, in_flight = controller.limit / 100, int(controller.limit * used)
         algorithm.answers = [controller._exact + 2]
-        play(controller, 20, limit / 100, max(1, int(limit * used)), at=10.0 * at)
+        if number % 2:
+            play(controller, 30, rtt, in_flight, at=10 * number - 9.95)  # the last one closed a moment ago
+        play(controller, 1 if number % 2 else 20, rtt, in_flight, at=10.0 * number)
         limits.append(controller.limit)
     return limits
 

@@ -31,6 +31,7 @@ from resilience import (
     Timeout,
     Verdict,
 )
+from resilience.functions import name_of, opens_stream
 from resilience.testing import virtual
 from resilience.verdict import Kind
 
@@ -434,6 +435,18 @@ async def test_functions_that_return_awaitables_are_run_and_not_decorated() -> N
         Timeout(1)(later)
     assert await Pipeline(Timeout(1)).run(later, 7) == 7
     assert await Pipeline(Retry(wait=0)).run(lambda: two("a", "b")) == "ab"
+
+
+def test_what_a_function_is() -> None:
+    """A stream, or a call, and nothing in between."""
+
+    async def stream() -> Any:
+        yield 1
+
+    assert opens_stream(stream) is True
+    assert opens_stream(two) is False
+    assert name_of(functools.partial(two, "a")) == "two"
+    assert name_of(Client()) == "Client"
 
 
 def plain() -> int:

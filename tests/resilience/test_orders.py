@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from resilience import (
+    AdaptiveLimit,
     Breaker,
     Bulkhead,
+    Cache,
+    Chaos,
+    Coalesce,
     Deadline,
     Fallback,
     Hedge,
@@ -20,21 +24,16 @@ from resilience import (
     Pool,
     RateLimit,
     Retry,
+    Shed,
     Timeout,
 )
 from resilience.orders import RULES, check_order, new_findings
 
-
-def stand_in(name: str, **fields: Any) -> Any:
-    """A policy of ours by name, of which only the name counts."""
-    return type(name, (Policy,), {"__module__": "resilience.policies.stand_in", "bind": lambda *_: None, **fields})()
-
-
 RETRY = Retry(on=OSError)
 POOL = Pool(object, name="rest")
 QUEUE = Bulkhead(3, queue=9)
-CACHE, COALESCE, CHAOS = stand_in("Cache"), stand_in("Coalesce"), stand_in("Chaos")
-ADAPTIVE = stand_in("AdaptiveLimit", queue=4)
+CACHE, COALESCE, CHAOS = Cache(5), Coalesce(), Chaos(rate=0.1, fault=OSError)
+ADAPTIVE = AdaptiveLimit(queue=4)
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,13 @@ class Twice(Policy):
     """Somebody's own repeating policy."""
 
     repeats = True
+
+
+class Bare:
+    """A policy all the same: one method is enough."""
+
+    def bind(self, next: Any, kit: Any, /) -> Any:
+        return next
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ WRONG = {
         ((Deadline(5), RETRY, Timeout(5)), 2),
         ((Deadline(5), Timeout(9)), 1),
         ((Deadline(5), Timeout(1, per_op={"ohlcv": 8})), 1),
+        ((Deadline(5, per_op={"ticker": 1}), Timeout(2)), 1),
     ],
     "deadline-inside-retry": [((RETRY, Deadline(5)), 1), ((Hedge(1), Bulkhead(1), Deadline(5)), 2)],
     "retry-over-retry": [((RETRY, Timeout(1), Retry(attempts=2)), 0), ((Mine(on=OSError), RETRY), 0)],
@@ -91,22 +98,25 @@ def test_a_rule_fires_alone(rule: str) -> None:
     """One mistake is one finding (but for two rules that see the same pair, and for pairs that are two mistakes)."""
     for policies, _ in WRONG[rule][:1]:
         assert [finding.rule for finding in check_order(policies)] == [rule]
+    assert len(check_order((Timeout(2), Timeout(1), QUEUE))) == 1
 
 
 RIGHT = {
     "the canonical order": (
-        Fallback(0), CACHE, COALESCE, Deadline(60), RETRY, Hedge(1), Breaker(), RateLimit("5/s"), QUEUE, Timeout(5),
-        CHAOS, POOL,
+        Fallback(0), CACHE, COALESCE, Deadline(60), RETRY, Hedge(1), Shed(), Breaker(), RateLimit("5/s"), QUEUE,
+        Timeout(5), CHAOS, POOL,
     ),
     "a retry that does not repeat": (RateLimit("1/s"), POOL, Retry(attempts=1), Fallback(0), Deadline(9)),
     "two retries, one of which does not repeat": (Retry(attempts=1), RETRY, Retry(attempts=1)),
-    "a bulkhead and a limit that never wait": (Timeout(1), Bulkhead(3), RateLimit("5/s", max_wait=0)),
+    "limits that never wait": (Timeout(1), Bulkhead(3), AdaptiveLimit(), RateLimit("5/s", max_wait=0)),
     "time over the whole, queues in the attempts": (Timeout(60), RETRY, RateLimit("5/s"), QUEUE, Timeout(5)),
-    "a timeout just shorter": (Deadline(5), RETRY, Timeout(4.9, per_op={"a": 1})),
+    "a timeout just shorter": (
+        Deadline(5, per_op={"a": 2, "b": 9}), RETRY, Timeout(4.9, per_op={"a": 1, "b": 8.9})
+    ),
     "a deadline beneath a timeout": (Timeout(9), Deadline(5)),
     "retry above hedge": (RETRY, Hedge(1)),
-    "chaos above a pool": (Timeout(1), CHAOS, POOL),
-    "policies of others": (Twice(), Mine(attempts=1)),
+    "chaos above a pool": (Timeout(1), CHAOS, CHAOS, POOL),
+    "policies of others": (Twice(), Breaker(), Bare(), Mine(attempts=1), Bare(), Timeout(1)),
     "nothing": (),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -79,7 +80,9 @@ async def test_a_template_is_copied() -> None:
 @virtual
 async def test_the_longest_unused_goes_first() -> None:
     """Beyond `most`; a use is a use, whatever was made when."""
-    registry = PipelineRegistry(Pipeline(Bulkhead(1)), most=3)
+    registry = PipelineRegistry(Pipeline(Bulkhead(1)))
+    assert (registry.most, registry.idle) == (1000, 3600.0)
+    registry = PipelineRegistry(Pipeline(Bulkhead(1)), most=3, idle=0.5)
     for key in "abcad":
         registry[key]
     assert list(registry) == ["c", "a", "d"]
@@ -120,12 +123,34 @@ async def test_one_with_calls_in_flight_stays() -> None:
 
 
 @virtual
+async def test_being_in_flight_is_being_used() -> None:
+    """Whatever was seen in flight is as fresh as if it had been asked for then; a queue counts too."""
+    registry = PipelineRegistry(Pipeline(Bulkhead(1)), idle=60)
+    call = asyncio.ensure_future(registry["a"].run(asyncio.sleep, 100))
+    await asyncio.sleep(90)
+    registry["b"]
+    await call
+    await asyncio.sleep(20)
+    registry["c"]
+    assert list(registry) == ["a", "b", "c"]
+
+    class Queue:
+        def status(self) -> dict[str, Any]:
+            return {"of one": {"busy": 0, "waiting": 2}}
+
+    one = PipelineRegistry[str](lambda key: Pipeline(name=key), most=1)
+    one["a"]._kit.states["queue"] = Queue()
+    one["b"]
+    assert list(one) == ["a", "b"]
+
+
+@virtual
 async def test_one_with_an_open_circuit_goes_last() -> None:
     """It knows something; but if nothing else can go, it goes, the longest unused first."""
     registry = PipelineRegistry(Pipeline(Breaker(consecutive=1), Bulkhead(1), classify=broken), most=3)
     for key in "ab":
         await trip(registry[key])
-    registry["c"]
+    await registry["c"].run(Script(1))  # its circuit is closed
     registry["d"]
     assert list(registry) == ["a", "b", "d"]
     await trip(registry["d"])
@@ -223,6 +248,11 @@ async def test_closing_closes_everything() -> None:
     assert len(sessions) == 5
     await registry.aclose()
     assert [session.closed for session in sessions] == [1] * 5
+    await registry["d"].run(use)
+    registry["e"]
+    await registry.aclose()  # waits for what is being closed
+    assert [session.closed for session in sessions] == [1] * 6
+    assert not registry._closing
 
 
 @virtual
@@ -232,27 +262,74 @@ async def test_one_that_cannot_be_closed_stops_no_other(caplog: pytest.LogCaptur
     class Stuck:
         closed = 0
 
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
         def status(self) -> dict[str, Any]:
             return {}
 
         async def aclose(self) -> None:
             Stuck.closed += 1
-            raise OSError("stuck")
+            raise self.error
 
     def make(key: str) -> Pipeline:
         pipeline = Pipeline()
-        pipeline._kit.states["stuck"] = Stuck()
+        pipeline._kit.states["stuck"] = Stuck(asyncio.CancelledError() if key == "c" else OSError(f"stuck {key}"))
         return pipeline
 
     registry = PipelineRegistry(make, most=2)
     registry["a"], registry["b"]
-    with pytest.raises(OSError, match="stuck"):
+    with pytest.raises(OSError, match="stuck a"):
         await registry.aclose()
     assert Stuck.closed == 2
     registry["c"]
     await asyncio.sleep(0)
     assert Stuck.closed == 3
     assert "closing what the dropped pipeline of 'a' held failed" in caplog.text
+    caplog.clear()
+    registry["d"], registry["e"]  # "c" goes, whose closing is cancelled: that is no failure
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert "'b'" in caplog.text
+    assert "'c'" not in caplog.text
+    closed = Stuck.closed
+    cancelled = PipelineRegistry(make)
+    cancelled["c"], cancelled["d"]
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled.aclose()  # at once
+    assert Stuck.closed == closed + 1
+
+
+@virtual
+async def test_closing_in_the_background_has_a_context_of_its_own() -> None:
+    """And not that of whoever came with the new key."""
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+    seen: list[str] = []
+
+    async def use(session: Session) -> None: ...
+
+    pool: Pool[Session] = Pool(Session, name="rest", close=lambda session: seen.append(caller.get()))
+    registry = PipelineRegistry(Pipeline(pool), most=1)
+    await registry["a"].run(use)
+    caller.set("somebody")
+    registry["b"]
+    await asyncio.sleep(1)
+    assert seen == ["nobody"]
+
+
+def test_it_works_where_no_loop_ever_ran() -> None:
+    """What was made then was made when the first loop began."""
+    registry = PipelineRegistry(Pipeline(Bulkhead(1)), most=2, idle=10)
+    for key in "abc":
+        registry[key]
+    assert list(registry) == ["b", "c"]
+
+    async def main() -> None:
+        await asyncio.sleep(10)
+        registry["d"]
+
+    VirtualLoop().run(main())
+    assert list(registry) == ["d"]
 
 
 def test_it_works_where_no_loop_runs() -> None:

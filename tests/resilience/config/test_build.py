@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from resilience import (
+    Adaptive,
+    AdaptiveLimit,
     Breaker,
     Bulkhead,
+    Cache,
+    Chaos,
+    Coalesce,
     ConfigError,
     Deadline,
     Fallback,
@@ -21,11 +26,13 @@ from resilience import (
     Retry,
     RetryBudget,
     RetryQuota,
+    Shed,
     Timeout,
     Verdict,
 )
 from resilience.config import Document, InvalidConfig, Problems, build_pipelines
 from resilience.config.registry import POLICIES
+from resilience.policies.chaos import Fault
 from resilience.testing import Recorder, Script, virtual
 
 
@@ -47,6 +54,7 @@ def problems(policies: str, **options: Any) -> list[str]:
 REACHABLE = {
     "- deadline: {seconds: 60s}": Deadline(60),
     "- deadline: 60s": Deadline(60),
+    "- deadline: {seconds: 60s, per_op: {markets: 2m}}": Deadline(60, per_op={"markets": 120}),
     "- retry": Retry(),
     "- retry: {}": Retry(),
     "- retry: {attempts: 4, wait: {expo: {base: 2, factor: 1}}, jitter: additive, max_wait: 10s}":
@@ -67,6 +75,9 @@ REACHABLE = {
         Hedge("p99.9", initial=2, least=0.05, budget=RetryQuota(throttle=9)),
     "- hedge: 250ms": Hedge(delay=0.25),
     "- hedge: {delay: 250ms, extra: 2}": Hedge(delay=0.25, extra=2),
+    "- shed": Shed(),
+    "- shed: {k: 1.5, k_critical: 3, k_sheddable: null, window: 2m, floor: 5%, min_calls: 20, priority: critical}":
+        Shed(1.5, k_critical=3, window=120, floor=0.05, min_calls=20, priority="critical"),
     "- breaker": Breaker(),
     "- breaker: {failure_rate: 50%, window: 30s, min_calls: 10, open_for: 5s, probes: 3, key: host}":
         Breaker(0.5, window=30, min_calls=10, open_for=5, probes=3, key="host"),
@@ -76,13 +87,24 @@ REACHABLE = {
     "- rate_limit: {rate: 10/s, key: ip, max_wait: 2s}": RateLimit("10/s", key="ip", max_wait=2),
     "- bulkhead: 30": Bulkhead(30),
     "- bulkhead: {limit: 30, queue: 256, max_wait: 500ms}": Bulkhead(30, queue=256, max_wait=0.5),
+    "- adaptive_limit": AdaptiveLimit(),
     "- timeout: 10s": Timeout(10),
     "- timeout: {seconds: 15s, per_op: {ticker: 10s, on: 20s}}": Timeout(15, per_op={"ticker": 10, "on": 20}),
+    "- timeout: {seconds: 15s, adaptive: {}}": Timeout(15, adaptive=Adaptive()),
+    "- timeout: {seconds: 15s, adaptive: {quantile: 95%, factor: 3, floor: 1s, ceiling: 20s, window: 5m}}":
+        Timeout(15, adaptive=Adaptive(0.95, 3, 1, 20, 300)),
     "- pool: rest": Pool(opened, name="rest"),
     "- pool: {name: rest, max_wait: 2s, broken: [OSError, Gone]}":
         Pool(opened, name="rest", max_wait=2, broken=("OSError", "Gone")),
     "- fallback: {value: null}": Fallback(value=None),
     "- fallback: {value: {price: [1, '2']}, on: OSError}": Fallback(value={"price": [1, "2"]}, on="OSError"),
+    "- fallback: {last_good: 30s, most: 50}": Fallback(last_good=30, most=50),
+    "- cache: 5s": Cache(5),
+    "- cache: {ttl: 1m, most: 50, stale_while_revalidate: 10s, stale_if_error: 1h}": Cache(60, 50, 10, 3600),
+    "- coalesce": Coalesce(),
+    "- chaos: {rate: 10%, enabled: true, fault: {error: TimeoutError}, latency: 250ms, ops: [ticker], after: true}":
+        Chaos(0.1, enabled=True, fault=Fault("TimeoutError"), latency=0.25, ops=("ticker",), after=True),
+    "- chaos: {rate: 1%, result: null}": Chaos(0.01, result=None),
 }  # fmt: skip
 
 
@@ -139,6 +161,11 @@ def test_every_policy_can_be_written_in_a_file() -> None:
         ("- pool: {name: other}", "2:16: p[0].pool.name: no resource is named 'other' (known: rest)"),
         ("- pool: {name: rest, open: f}", "2:22: p[0].pool.open: unknown key; did you mean "),
         ("- fallback: {call: f}", "2:20: p[0].fallback.call: found 'f', but this is something that only Python "),
+        ("- cache: {ttl: 5s, key: f}", "2:25: p[0].cache.key: found 'f', but this is something that only Python "),
+        ("- chaos: 10%", "2:10: p[0].chaos: Chaos: nothing is injected; give fault, latency, result or behaviour"),
+        ("- chaos: {rate: 10%, fault: {error: KeyError}}", "2:37: p[0].chaos.fault.error: found 'KeyError', must be "),
+        ("- chaos: {rate: 10%, fault: f}", "2:29: p[0].chaos.fault: found 'f', must be a mapping of error"),
+        ("- chaos: {rate: 10%, enabled: 'yes'}", "2:31: p[0].chaos.enabled: found 'yes' in quotes, must be "),
         ("  retry: {}", "2:3: p: found a mapping, must be a list of policies, outermost first"),
         ("", "1:3: p: found nothing, must be a list of policies, outermost first"),
     ],

@@ -236,6 +236,7 @@ async def test_a_refusal_trips_no_breaker_and_a_fallback_replaces_it() -> None:
     assert pipe.status()["breaker"]["default"]["state"] == "closed"
 
 
+@pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")  # the deadline must come first
 @virtual
 async def test_a_deadline_that_passes_in_the_queue_is_no_drop() -> None:
     """It says nothing about the target."""

@@ -121,6 +121,7 @@ async def test_whoever_is_cancelled_or_let_in_as_its_time_is_up_is_not_refused_a
         assert (status["busy"], status["waiting"], status["refused"]) == (0, 0, 0)
 
 
+@pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")  # the deadline must come first
 @virtual
 async def test_the_deadline_bounds_the_queue() -> None:
     """Past its deadline a waiter is TimedOut, not sent."""

@@ -636,6 +636,21 @@ async def test_idle_keys_are_dropped_and_busy_ones_are_not() -> None:
 
 
 @virtual
+async def test_keys_are_looked_through_now_and_then() -> None:
+    """When there are a thousand; and where most of them are busy, not again before there are twice as many."""
+    pipeline = Pipeline(RateLimit("1/10s", key=lambda call: call.args[0]))
+    for key in range(1000):
+        await pipeline.run(Script("ok"), key)
+    await asyncio.sleep(11)
+    await pipeline.run(Script("ok"), 1000)
+    limits = pipeline.states["rate_limit"]
+    assert list(limits.lines) == [1000]
+    for key in range(1001, 2001):
+        await pipeline.run(Script("ok"), key)
+    assert (len(limits.lines), limits._sweep_at) == (1001, 2000)
+
+
+@virtual
 async def test_a_key_first_seen_during_a_pause_is_paused() -> None:
     """The address is banned, whatever the operation."""
     pipeline = Pipeline(RateLimit("10/s", key="op"), classify=told)
@@ -708,6 +723,19 @@ def test_one_loop_after_the_other() -> None:
     VirtualLoop().run(main(111))
     VirtualLoop().run(main(5))
     assert script.count == 3
+
+
+def test_a_clock_that_began_anew_does_not_mix_two_counts() -> None:
+    """No more than n go in the new loop's first window."""
+    pipeline = Pipeline(RateLimit("4/10s", max_wait=0))
+
+    async def main(at: float, times: int) -> int:
+        asyncio.get_running_loop().advance(at)  # type: ignore[attr-defined]
+        outcomes = await asyncio.gather(*(pipeline.run(Script("ok")) for _ in range(times)), return_exceptions=True)
+        return outcomes.count("ok")
+
+    assert VirtualLoop().run(main(100, 1)) == 1
+    assert VirtualLoop().run(main(5, 9)) == 4
 
 
 def test_waiters_of_a_dead_loop_are_in_nobodys_way() -> None:

@@ -597,24 +597,6 @@ def test_one_loop_after_the_other() -> None:
     assert script.count == 6
 
 
-def test_a_clock_that_began_anew_does_not_mix_two_counts() -> None:
-    """In the new loop no more than n go, though the old one left half of its tokens unused."""
-    pipeline = Pipeline(RateLimit("4/10s", max_wait=0))
-    script = Script("ok")
-
-    async def main(at: float) -> int:
-        asyncio.get_running_loop().advance(at)  # type: ignore[attr-defined]
-        outcomes = await asyncio.gather(*(pipeline.run(script) for _ in range(9)), return_exceptions=True)
-        return outcomes.count("ok")
-
-    async def once() -> None:
-        asyncio.get_running_loop().advance(100)  # type: ignore[attr-defined]
-        await pipeline.run(script)
-
-    VirtualLoop().run(once())
-    assert VirtualLoop().run(main(5)) == 4
-
-
 @virtual
 async def test_from_a_file() -> None:
     """The names are those of the fields."""

@@ -169,6 +169,16 @@ async def test_a_sick_target_is_let_off_by_as_much_as_the_formula_says() -> None
     assert pipeline.status()["shed"]["refused"] == shed(outcomes)
 
 
+@virtual
+async def test_small_odds_are_odds() -> None:
+    """One call in twenty is refused, where that is what the formula says."""
+    pipeline = guarded(k=1, min_calls=10)
+    await feed(pipeline, "value", 950)
+    await feed(pipeline, Told("failed"), 50)
+    assert 0.04 < pipeline.status()["shed"]["refusal"]["default"] < 0.06
+    assert 10 < shed(await feed(pipeline, "value", 400)) < 40
+
+
 @pytest.mark.parametrize("k", [1.5, 2.0, 3.0])
 def test_a_target_at_its_limit_gets_k_calls_for_each_that_it_accepts(k: float) -> None:
     """Which is the point of K: some more than it accepts, so that we notice when it accepts more."""
@@ -266,20 +276,23 @@ async def test_a_priority_that_raises_fails_no_call(caplog: pytest.LogCaptureFix
     assert "Shed: priority failed with KeyError" in caplog.text
 
 
-@virtual
-async def test_the_window_forgets() -> None:
-    """What was counted counts for 90 to 100 % of the window, whoever asks first after it."""
-    pipeline = guarded(window=10)
-    await feed(pipeline, Told("throttled"), 9)
-    await asyncio.sleep(8.5)
-    assert counts(pipeline) == (9, 0)
-    await feed(pipeline, "value", 1)
-    assert counts(pipeline) == (10, 1)
-    await asyncio.sleep(1.6)
-    assert counts(pipeline) == (1, 1)
-    await asyncio.sleep(1000)
-    assert shed(await feed(pipeline, "value", 1)) == 0
-    assert counts(pipeline) == (1, 1)
+@pytest.mark.parametrize(("step", "accepts"), [("value", 1), (Told("failed"), 0), (Told("rejected"), 1)])
+def test_the_window_forgets(step: Any, accepts: int) -> None:
+    """What was counted counts for 90 to 100 % of the window, whoever counts first after it."""
+
+    async def main() -> None:
+        pipeline = guarded(window=10, min_calls=20)
+        await feed(pipeline, Told("throttled"), 9)
+        await asyncio.sleep(8.5)
+        await feed(pipeline, step, 1)
+        assert counts(pipeline) == (10, accepts)
+        await asyncio.sleep(1.6)
+        assert counts(pipeline) == (1, accepts)
+        await asyncio.sleep(1000)
+        await feed(pipeline, step, 1)
+        assert counts(pipeline) == (1, accepts)
+
+    VirtualLoop().run(main())
 
 
 def test_the_counts_survive_another_loop() -> None:
@@ -307,12 +320,23 @@ def test_the_counts_survive_another_loop() -> None:
 def test_an_odd_pause_keeps_the_grid() -> None:
     """Buckets begin at multiples of their width from the first outcome, however long nobody looked."""
     throttle = Throttle(10, 0.1, 1)
-    for at, requests in ((100.0, 1), (100.99, 2), (103.5, 3), (109.99, 4), (110.0, 3), (112.99, 4), (113.0, 4)):
+    for at, requests in (
+        (100.0, 1),
+        (100.99, 2),
+        (103.5, 3),
+        (103.6, 4),
+        (109.99, 5),
+        (110.0, 4),
+        (112.99, 5),
+        (113.0, 4),
+    ):
         throttle.catch_up(at)
         throttle.requests += 1
         assert throttle.requests == requests, at
-    throttle.catch_up(119.5)
-    assert throttle.requests == 3
+    for at, requests in ((119.5, 3), (9999.7, 0)):
+        throttle.catch_up(at)
+        assert throttle.requests == requests
+    assert throttle.begins == pytest.approx(9999)
 
 
 @virtual
@@ -366,7 +390,7 @@ async def test_notes_are_made_for_those_who_look_and_only_in_trouble() -> None:
 
         @takes_call
         async def target(call: Call, noted: list[bool] = noted) -> None:
-            noted.append("shed.probability" in vars(call.attempt).get("notes", {}))
+            noted.append("shed.probability" in (call.attempt.noted or {}))
             raise Told("failed")
 
         await asyncio.gather(*(pipeline.run(target) for _ in range(10)), return_exceptions=True)

@@ -256,6 +256,7 @@ async def test_within_takes_one_of_the_two() -> None:
             raise AssertionError("it was entered")
 
 
+@pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")  # the odd order is the point
 @virtual
 async def test_a_deadline_does_not_outlive_its_policy() -> None:
     """A Deadline beneath a Retry bounds each attempt, not the next one."""

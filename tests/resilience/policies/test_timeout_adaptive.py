@@ -343,6 +343,27 @@ async def test_operations_of_one_speed_share_a_lane_and_what_nobody_is_granted_g
 
 
 @virtual
+async def test_a_lane_stays_as_long_as_an_operation_is_granted_its_length() -> None:
+    """And goes when the next one is made after that."""
+    pipeline = guarded()
+    slow, quick = Op("slow"), Op("quick")
+    await pipeline.run(Script("ok"), op=slow)
+    await pipeline.run(Script("ok"), op=quick)
+    grants = pipeline.states["timeout"]
+    first = grants.by_op["slow"].lane
+    assert grants.by_op["quick"].lane is first
+    await feed(pipeline, after(0.2), 30, quick)
+    short = stands(pipeline, "quick")[0]
+    assert set(grants._lanes) == {10, short}
+    assert grants.by_op["slow"].lane is grants._lanes[10] is first
+    await feed(pipeline, after(0.2), 30, slow)
+    assert stands(pipeline, "slow")[0] == short
+    await feed(pipeline, after(0.4), 80, quick)
+    longer = stands(pipeline, "quick")[0]
+    assert set(grants._lanes) == {longer, short}
+
+
+@virtual
 async def test_a_call_keeps_the_time_that_it_was_granted_when_its_lane_has_gone() -> None:
     """A new length concerns those who begin after it."""
     pipeline = guarded()
@@ -353,6 +374,22 @@ async def test_a_call_keeps_the_time_that_it_was_granted_when_its_lane_has_gone(
     lanes = [found.seconds for found in gc.get_objects() if isinstance(found, Lane) and found.live]
     assert lanes == [10]
     assert await slow == 10
+
+
+@virtual
+async def test_a_deadline_that_is_not_nearer_costs_no_timer() -> None:
+    """It is the timeout's own time then, also where both come at once, and all calls share its one timer."""
+    loop = asyncio.get_running_loop()
+    armed: list[float] = []
+    call_at = loop.call_at
+    loop.call_at = lambda when, *a, **k: (armed.append(when), call_at(when, *a, **k))[1]  # type: ignore[assignment, misc, method-assign]
+    pipeline = guarded()
+    for deadline in (10, 10, 11):
+        with within(deadline):
+            task = asyncio.ensure_future(expires_after(pipeline))
+            await asyncio.sleep(0)
+    assert armed == [10]
+    assert await task == 10
 
 
 @virtual

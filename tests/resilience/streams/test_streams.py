@@ -199,6 +199,22 @@ async def test_what_is_thrown_arrives_and_is_never_retried() -> None:
 
 
 @virtual
+async def test_a_thrown_cancellation_arrives_too() -> None:
+    """Whatever it is that is thrown."""
+
+    async def stubborn() -> AsyncIterator[str]:
+        try:
+            yield "first"
+        except asyncio.CancelledError:
+            yield "handled"
+
+    stream = Pipeline(Bulkhead(1)).stream(stubborn)
+    await anext(stream)
+    assert await stream.athrow(asyncio.CancelledError()) == "handled"
+    await stream.aclose()
+
+
+@virtual
 async def test_a_guarded_generator_can_be_a_context_manager() -> None:
     """asynccontextmanager throws into it, and compares identities."""
     told: list[str] = []
@@ -331,7 +347,7 @@ def test_settings_that_cannot_be_meant_are_refused() -> None:
     async def trades(since: int, /, until: int) -> AsyncIterator[int]:
         yield 1
 
-    async def anything(**options: Any) -> AsyncIterator[int]:
+    async def anything(symbol: str, **options: Any) -> AsyncIterator[int]:
         yield 1
 
     with pytest.raises(ConfigError, match="has items and no result: leave result out of Retry"):
@@ -346,16 +362,19 @@ def test_settings_that_cannot_be_meant_are_refused() -> None:
             Retry(resume=wrong)  # type: ignore[arg-type]
 
 
-def test_a_function_without_a_signature_is_taken_at_its_word() -> None:
+@virtual
+async def test_a_function_without_a_signature_is_taken_at_its_word() -> None:
     """Nobody can tell whether it takes the argument."""
 
     class Opaque:
         __signature__ = "none"
 
-        async def __call__(self, **asked: Any) -> AsyncIterator[int]:
-            yield asked["since"]
+        async def __call__(self, since: int = 0) -> AsyncIterator[int]:
+            yield since + 1
+            if since < 2:
+                raise OSError
 
-    Retry(on=OSError, resume="since")(Opaque())
+    assert await read(Retry(on=OSError, resume="since", wait=0)(Opaque())()) == [1, 2, 3]
 
 
 def test_a_stream_of_which_nothing_is_known_needs_on() -> None:
@@ -379,6 +398,17 @@ async def test_opening_is_retried_with_the_usual_waits() -> None:
     stream = Pipeline(Retry(on=OSError, wait=1, jitter="none")).stream(feed)
     assert await read(stream) == ["item"]
     assert feed.begun == [0, 1, 2.5]
+
+
+@virtual
+async def test_a_stream_may_be_empty() -> None:
+    """At first, or where it goes on; the end is the end, and no error."""
+    retry = Retry(on=OSError, wait=0, resume=True)
+    recorder = Recorder()
+    assert await read(Pipeline(retry, observers=(recorder,)).stream(Feed([]))) == []
+    assert recorder.calls[0].error is None
+    assert await read(Pipeline(retry).stream(Feed([1, OSError()], []))) == [1]
+    assert await read(Pipeline(retry, Timeout(1)).stream(Feed([OSError()], []))) == []
 
 
 @virtual
@@ -570,6 +600,34 @@ async def test_within_bounds_the_whole_stream() -> None:
         await read(Pipeline(Retry(on=OSError, wait=5, jitter="none")).stream(Feed([OSError("down")])))
     assert clock() == begun
     assert "deadline_would_exceed" in failed.value.__notes__[-1]
+
+
+@virtual
+async def test_what_was_refused_is_forgotten() -> None:
+    """A step that came too late to be made leaves nothing of its call behind."""
+    pipeline = Pipeline(Timeout(9))
+    feed = Feed([1, 2])
+    refused = weakref.ref(feed)
+    with within(1):
+        stream = pipeline.stream(feed)
+        await anext(stream)
+        await asyncio.sleep(2)
+        with pytest.raises(TimedOut):
+            await anext(stream)
+    del feed, stream
+    gc.collect()
+    assert refused() is None
+
+
+@virtual
+async def test_a_cancellation_carries_no_note() -> None:
+    """It is not a failure, and nobody would have opened the stream again."""
+    task = asyncio.ensure_future(read(Pipeline(Retry(on=OSError)).stream(Feed([1, (9,)]))))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert not hasattr(caught.value, "__notes__")
 
 
 # -- bulkhead -------------------------------------------------------------------------------------------------
@@ -910,6 +968,22 @@ async def test_any_policy_can_be_held_around_a_stream() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert seen == ["well", "KeyError", "well", "ValueError", "CancelledError"]
+
+
+@virtual
+async def test_an_error_of_the_held_policy_itself_is_told() -> None:
+    """On the way out too, where nothing else was wrong."""
+
+    class Clumsy(Holding):
+        def bind(self, next: Any, kit: Kit, /) -> Any:
+            async def run(call: Call) -> Any:
+                await next(call)
+                raise RuntimeError("could not write it down")
+
+            return run
+
+    with pytest.raises(RuntimeError, match="could not write it down"):
+        await read(Pipeline(Clumsy([])).stream(Feed([1])))
 
 
 @virtual

@@ -1,0 +1,226 @@
+"""The small parts at their edges: what programs read in them, and what happens where something of the user's fails."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import random
+
+import pytest
+
+from resilience import ConfigError, Kind, Op, Pipeline, TimedOut, Verdict, within
+from resilience.call import Attempt, Call, takes_call
+from resilience.events import StateChanged, fan_out
+from resilience.kit import Kit, clock_of
+from resilience.testing import Recorder, Script, VirtualLoop, after, virtual
+from resilience.units import percent, quantile
+from resilience.verdict import classify
+
+OP = Op("op")
+
+
+# -- what programs read ------------------------------------------------------------------------------------------
+
+
+def test_kinds_are_written_in_one_word() -> None:
+    """Spans, metrics and configuration files spell them so."""
+    assert [kind.value for kind in Kind] == ["ok", "rejected", "throttled", "failed", "unknown"]
+    assert Verdict(Kind.FAILED) == Verdict(Kind.FAILED, "", None, "op")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TimeoutError(), "timeout"),
+        (ConnectionResetError(), "ConnectionResetError"),
+        (ConnectionRefusedError(), "ConnectionRefusedError"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_the_default_reading_names_the_error(error: Exception, reason: str) -> None:
+    """A timeout is called that, whatever its class; everything else by its class."""
+    assert classify(error, OP).reason == reason
+
+
+def test_a_timeout_says_whose_time_it_was() -> None:
+    """In its reason, and after a journey through pickle, with all that it knows."""
+    assert TimedOut(1).reason == "timeout"
+    assert TimedOut(1, limit="deadline").reason == "deadline_exceeded"
+    error = pickle.loads(pickle.dumps(TimedOut(2, queued=True)))  # noqa: S301 (our own bytes)
+    assert (error.seconds, error.limit, error.sent, error.queued) == (2, "timeout", False, True)
+
+
+def test_a_change_of_state_reads_as_one_line() -> None:
+    """For logs and failing tests."""
+    event = StateChanged("breaker", "host", "closed", "open", "half of the calls failed", 1.0)
+    assert repr(event) == "StateChanged(breaker host: closed -> open, half of the calls failed)"
+
+
+def test_shares_and_quantiles_have_their_bounds() -> None:
+    """A hundred per cent is a share, and no quantile; nothing is a share, and no quantile."""
+    assert (percent("100%"), percent("0%"), percent(" 12.5% ")) == (1.0, 0.0, 0.125)
+    assert (quantile("p95"), quantile("p99.9"), quantile(" p1 ")) == (0.95, pytest.approx(0.999), 0.01)
+    for wrong in ("100.1%", "50", "-1%"):
+        with pytest.raises(ConfigError, match="no share"):
+            percent(wrong)
+    for wrong in ("p0", "p100", "p", "95", "p0.0"):
+        with pytest.raises(ConfigError, match="no quantile"):
+            quantile(wrong)
+
+
+# -- where the user's own part fails ----------------------------------------------------------------------------
+
+
+def test_an_adapter_that_fails_is_read_as_a_rejection(caplog: pytest.LogCaptureFixture) -> None:
+    """Which repeats nothing, trips nothing, and says its name. What ends the program is not kept from it."""
+
+    def broken(exc: Exception, op: Op) -> Verdict:
+        raise exc if isinstance(exc, KeyError) else SystemExit
+
+    kit = Kit("p", broken, random.Random(1))
+    call = Call(OP, Script())
+    assert kit.judge(KeyError(), call) == Verdict(Kind.REJECTED, "classify_failed")
+    assert "classify failed on KeyError of op" in caplog.text
+    with pytest.raises(SystemExit):
+        kit.judge(ValueError(), call)
+
+
+def test_an_error_that_says_that_nothing_was_sent_is_believed() -> None:
+    """UNKNOWN becomes FAILED, with everything else as it was; no other kind is touched, and no other word counts."""
+
+    class Unsent(Exception):
+        sent: bool | None = False
+
+    class Sent(Unsent):
+        sent = True
+
+    class Silent(Unsent):
+        sent = None
+
+    def judge(kind: Kind, error: Exception) -> Verdict | None:
+        kit = Kit("p", lambda exc, op: Verdict(kind, "because", 3.0, "ip"), random.Random(1))
+        return kit.judge(error, Call(OP, Script()))
+
+    assert judge(Kind.UNKNOWN, Unsent()) == Verdict(Kind.FAILED, "because", 3.0, "ip")
+    assert judge(Kind.THROTTLED, Unsent()) == Verdict(Kind.THROTTLED, "because", 3.0, "ip")
+    for error in (Sent(), Silent(), ValueError()):
+        assert judge(Kind.UNKNOWN, error) == Verdict(Kind.UNKNOWN, "because", 3.0, "ip")
+
+
+def test_an_observer_that_fails_is_alone_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The others are told, the call never feels it; but an exit is an exit."""
+    heard: list[object] = []
+
+    def broken(event: object) -> None:
+        raise ValueError("no ear")
+
+    def leaves(event: object) -> None:
+        raise SystemExit
+
+    assert fan_out(()) is None
+    emit = fan_out((broken, heard.append))
+    assert emit is not None
+    emit("news")
+    assert heard == ["news"]
+    assert "an observer failed on str" in caplog.text
+    quits = fan_out((leaves,))
+    assert quits is not None
+    with pytest.raises(SystemExit):
+        quits("news")
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_is_made_once() -> None:
+    """Who asks twice for the attempt, its notes or the history is given the same."""
+    call = Call(OP, Script())
+    assert call.made is None
+    assert call.attempt is call.attempt
+    assert call.attempt.sent is False
+    assert call.attempt.notes is call.attempt.notes
+    assert call.attempts is call.attempts
+    reached = Call(OP, Script())
+    reached.reached = True
+    assert reached.attempt.sent is True
+
+
+def test_a_breaker_that_let_an_attempt_in_is_in_its_notes() -> None:
+    """As label and generation, for whoever reads them."""
+
+    class Circuit:
+        label, generation = "half_open", 7
+
+    attempt = Attempt()
+    attempt.circuit = Circuit()
+    assert attempt.notes == {"breaker.state": "half_open", "breaker.generation": 7}
+
+
+def test_a_second_clock_is_not_taken_for_the_first() -> None:
+    """A loop that is no standard one is asked through its own method, whatever that is."""
+
+    class Odd:
+        def time(self) -> float:
+            return 42.0
+
+    assert clock_of(Odd())() == 42.0  # type: ignore[arg-type]
+    standard = asyncio.new_event_loop()
+    assert clock_of(standard) is not standard.time
+    assert clock_of(standard).__name__ == "monotonic"
+    standard.close()
+
+
+def test_kit_knows_what_was_asked_for() -> None:
+    """Which shared states, since the last link."""
+    kit = Kit("p", classify, random.Random(1), {})
+    loop = VirtualLoop()
+    assert kit.branches is False
+    kit.link(loop, None)
+    kit.keep("pool", object(), dict, shared="rest")
+    assert kit.has("pool", shared="rest")
+    assert not kit.has("pool", shared="ws")
+    kit.link(loop, None)
+    assert not kit.has("pool", shared="rest")
+    loop.close()
+
+
+# -- the pipeline's doors -------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_the_shorter_of_two_deadlines_counts() -> None:
+    """The call's own and the ambient one, whichever way they lie, and with only one of them."""
+    loop = asyncio.get_running_loop()
+    seen: list[float | None] = []
+
+    async def look(call: Call) -> None:
+        seen.append(call.deadline)
+
+    pipeline, target, now = Pipeline(), takes_call(look), loop.time()
+    await pipeline.send(Call(OP, target, deadline=now + 3))
+    await pipeline.send(Call(OP, target))
+    with within(2):
+        await pipeline.send(Call(OP, target, deadline=now + 3))
+        await pipeline.send(Call(OP, target, deadline=now + 1))
+        await pipeline.send(Call(OP, target))
+    assert seen == [now + 3, None, now + 2, now + 1, now + 2]
+
+
+@virtual
+async def test_a_pipeline_is_a_context_of_itself() -> None:
+    """``async with Pipeline(...) as pipeline`` names the pipeline."""
+    pipeline = Pipeline()
+    async with pipeline as same:
+        assert same is pipeline
+
+
+@virtual
+async def test_who_observes_later_is_told_from_the_next_call_on() -> None:
+    """Beside those who observed before."""
+    first, second = Recorder(), Recorder()
+    pipeline = Pipeline(observers=(first,))
+    fetch = pipeline.guard(OP)(Script(after(1, "x")))
+    await fetch()
+    pipeline.observe(second)
+    await fetch()
+    assert (len(first.calls), len(second.calls)) == (2, 1)
