@@ -85,7 +85,7 @@ class Extras:
     def idle(self, now: float) -> bool:
         """Whether nothing that happened so far matters any more."""
         self._forget(now)
-        return not self._recent and not self._older
+        return not self._recent
 
     def status(self, now: float) -> dict[str, Any]:
         """Calls, extra requests scheduled and refused so far, and how many would be granted now."""
