@@ -127,6 +127,10 @@ async def test_a_transparent_retry_is_charged_too() -> None:
             await pipeline.send(Call(READ, send, (script,)))
     assert script.count == 4
     assert caught.value.__notes__[-1] == "not retried: budget_spent"
+    quota = pipe(retry(RetryQuota(tokens=20), attempts=1))
+    with pytest.raises(Failed):
+        await quota.send(Call(READ, send, (script,)))
+    assert state(quota)["default"]["balance"] == 6
 
 
 @pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")
@@ -259,6 +263,10 @@ async def test_the_quota_of_the_aws_sdks() -> None:
     for _ in range(3):
         await pipeline.run(Script("done"), op=READ)
     assert state(pipeline)["default"]["balance"] == 10
+    generous = pipe(retry(RetryQuota(tokens=40, success=5)))
+    await fails(generous)
+    await generous.run(Script("done"), op=READ)
+    assert state(generous)["default"]["balance"] == 17
 
 
 @virtual
