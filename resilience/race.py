@@ -81,7 +81,8 @@ class Race:
         self._patience = patience = terms.hedges.patience(call.op.name)
         self._delay: Any = terms.policy.delay if patience is None else patience.seconds
         self._left = terms.policy.extra
-        self._began = self._due = 0.0
+        self._began: float
+        self._due: float
         self._charged = 0
         self._won = False
         self._branches: dict[Branch, Call] = {}

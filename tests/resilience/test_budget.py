@@ -291,6 +291,10 @@ async def test_a_hedge_costs_a_quota_what_a_retry_does() -> None:
     pipeline = pipe(Hedge(1, budget=RetryQuota(tokens=20)))
     await fails(pipeline, Script(after(2, Failed())))
     assert state(pipeline)["default"] == {"scheduled": 1, "refused": 0, "balance": 6}
+    pipeline = pipe(Hedge(1, budget=RetryQuota(tokens=20, success=5)))
+    await fails(pipeline, Script(after(2, Failed())))
+    await pipeline.run(Script("done"), op=READ)
+    assert state(pipeline)["default"]["balance"] == 11
 
 
 @virtual

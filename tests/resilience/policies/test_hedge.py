@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import weakref
 from contextvars import ContextVar
@@ -18,13 +19,15 @@ from resilience import (
     Kind,
     Op,
     Pipeline,
+    Policy,
     Retry,
     TimedOut,
     Timeout,
     Verdict,
     within,
 )
-from resilience.call import Call, takes_call
+from resilience.call import Call, Handler, takes_call
+from resilience.kit import Kit
 from resilience.testing import Recorder, Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -146,6 +149,26 @@ async def test_when_all_fail_the_unknown_one_is_the_truth() -> None:
     assert caught.value is unknown
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("truth", "other"),
+    [
+        (Told(Kind.UNKNOWN), Told(Kind.THROTTLED)),
+        (Told(Kind.THROTTLED), Told(Kind.FAILED)),
+        (Told(Kind.UNKNOWN), BulkheadFull("x")),
+        (Told(Kind.FAILED), BulkheadFull("x")),
+    ],
+)
+@virtual
+async def test_when_all_fail_the_one_that_says_most_is_raised(truth: Exception, other: Exception, turned: bool) -> None:
+    """Whichever came first; a refusal of ours says least."""
+    errors = (other, truth) if turned else (truth, other)
+    script = Script(after(2, errors[0]), after(5, errors[1]))
+    with pytest.raises(type(truth)) as caught:
+        await Pipeline(Hedge(1), classify=told).run(script, op=READ)
+    assert caught.value is truth
+
+
 @virtual
 async def test_when_all_fail_alike_the_last_error_is_raised() -> None:
     """And no exception group."""
@@ -236,6 +259,7 @@ def test_a_plain_function_must_say_that_it_may_happen_twice() -> None:
     [
         (lambda: Hedge(-1), "Hedge: delay is -1"),
         (lambda: Hedge(1, extra=0), "Hedge: extra is 0"),
+        (lambda: Hedge(1, extra=1.5), "Hedge: extra is 1.5"),  # type: ignore[arg-type]
         (lambda: Hedge("1s"), "Hedge: delay: '1s' is no quantile: write p and a percentage .* p95, or give seconds"),
         (lambda: Hedge("p0"), "Hedge: delay: 'p0' is no quantile"),
         (lambda: Hedge("p100"), "Hedge: delay: 'p100' is no quantile"),
@@ -247,6 +271,11 @@ def test_wrong_settings_are_named(make: Any, message: str) -> None:
     """A delay or a quantile, and at least one extra send."""
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_no_delay_is_allowed() -> None:
+    """Both are sent at once then; and a measured one may have no floor."""
+    assert Hedge(0, initial=0, least=0).delay == 0
 
 
 # -- losers -------------------------------------------------------------------------------------------------------
@@ -350,6 +379,39 @@ async def test_nor_when_the_caller_does_not_wait_for_it() -> None:
     assert pipeline.status()["hedge"]["left_behind"] == 1
     await asyncio.sleep(10)
     assert pipeline.status()["hedge"]["left_behind"] == 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Above(Policy):
+    """Notes which attempt a policy above the hedge sees when the call has ended."""
+
+    seen: list[int]
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        async def run(call: Call) -> Any:
+            try:
+                return await next(call)
+            finally:
+                self.seen.append(call.attempt.number)
+
+        return run
+
+
+@virtual
+async def test_policies_above_see_the_attempt_that_decided() -> None:
+    """Whether it answered or failed: what it learned stands on its record."""
+    seen: list[int] = []
+    pipeline = Pipeline(Above(seen), Hedge(1), classify=told)
+    await pipeline.run(Script(never, "second"), op=READ)
+    await pipeline.run(Script(after(2, "first"), never), op=READ)
+    for steps in (
+        (never, Told(Kind.REJECTED)),
+        (after(2, Told(Kind.UNKNOWN)), after(5, Told(Kind.FAILED))),
+        (after(2, Told(Kind.FAILED)), after(5, Told(Kind.FAILED))),
+    ):
+        with pytest.raises(Told):
+            await pipeline.run(Script(*steps), op=READ)
+    assert seen == [2, 1, 2, 1, 2]
 
 
 # -- a measured delay ---------------------------------------------------------------------------------------------

@@ -674,6 +674,14 @@ async def test_without_one_throttled_waits_like_a_failure() -> None:
 
 
 @virtual
+async def test_a_wait_of_zero_does_not_even_yield() -> None:
+    """No turn of the event loop lies between two attempts."""
+    call = Pipeline(Retry(on=OSError, wait=0)).run(Script(OSError(), OSError(), "done"))
+    with pytest.raises(StopIteration, match="done"):
+        call.send(None)
+
+
+@virtual
 async def test_the_first_error_is_not_held_while_it_waits() -> None:
     """Its traceback would hold what the request held, for as long as the backoff. (An UNKNOWN one may be needed.)"""
 
