@@ -47,8 +47,8 @@ def sweep(make: Callable[[], Scene], disturbances: Sequence[str] = DISTURBANCES)
 
     After each run: no call or task runs on, no timer is armed beyond one per length of timeout, ``status()`` counts
     nobody as busy, active, waiting or refreshing, every event of a beginning has its end, the outcome is one that may
-    be (a cancelled call is cancelled, and no other is), and the pipeline serves the next call. Raises `AssertionError` that
-    tells the first faults, by disturbance and turn.
+    be (a cancelled call is cancelled, and no other is), and the pipeline serves the next call. Raises `AssertionError`
+    that tells the first faults, by disturbance and turn.
     """
     first = _Play(make, None, 0)
     turns = first.run()
