@@ -161,8 +161,6 @@ class _Flight:
             return False
         del self._waiters[waiter]
         self._board.waiting -= 1
-        if waiter.done() and not waiter.cancelled():
-            waiter.exception()  # in the tick of a cancellation nobody else looks at it
         if self._waiters or self.task.done():
             return False
         self._end()
