@@ -25,9 +25,9 @@ class OpenTimes:
         self.first = first
         self.most = max(first, most)
         self._rng = rng
-        self._base = first
         self._grow: Next | None = None  # made when it first opens: most circuits never do
-        self._last = 0.0
+        self._base: float
+        self._last: float
 
     def draw(self, again: bool, well_for: float, floor: float = 0.0) -> float:
         """The next open time. `again`: a half-open circuit has failed; else a closed one, `well_for` so many seconds.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import random
 import time
@@ -373,8 +374,9 @@ def test_a_count_window_is_the_last_so_many_calls(most: int) -> None:
         assert window.used == number
     window.clear()
     assert (window.calls, window.sick, window.slow, window.rate) == (0, 0, 0, 0.0)
-    window.add(0.0, True, False)
-    assert (window.calls, window.sick, window.slow) == (1, 1, 0)
+    for _ in range(most + 1):
+        window.add(0.0, True, False)
+    assert (window.calls, window.sick, window.slow) == (most, most, 0)
 
 
 def test_slow_calls_age_with_their_bucket() -> None:
@@ -398,6 +400,13 @@ def test_slow_calls_age_with_their_bucket() -> None:
 def test_as_many_probes_must_succeed_as_make_the_share(probes: int, share: float, successes: int) -> None:
     """The fewest at or above it, for shares that a product of floats would miss by the last bit."""
     assert RULES._replace(probes=probes, probe_success=share).successes() == successes
+
+
+def test_rules_have_the_defaults_of_the_policy() -> None:
+    """For whoever drives a circuit without one."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Breaker)}
+    assert Rules._field_defaults.items() <= defaults.items()
+    assert set(Rules._fields) <= set(defaults)
 
 
 class Dice(random.Random):

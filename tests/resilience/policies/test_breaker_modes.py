@@ -391,11 +391,12 @@ def test_a_probe_that_was_left_in_another_loop_takes_no_place() -> None:
     ahead = VirtualLoop()
     ahead.advance(1e6)
     ahead.run(leave())
-    assert circuits(pipeline)["default"]._state.busy == 1
+    old = circuits(pipeline)["default"]._state
+    assert old.busy == 1
     assert VirtualLoop().run(play(pipeline, "probe")) == ["probe"]
     assert row(pipeline)["state"] == "closed"
     left[0].close()  # type: ignore[attr-defined]
-    assert circuits(pipeline)["default"]._state.busy == 0
+    assert old.busy == 0
 
 
 def test_slow_calls_and_a_ramp_of_another_loop_are_forgotten() -> None:
