@@ -6,6 +6,7 @@ Each of their objects is one generation: whoever comes back with the permit of a
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,9 +66,9 @@ class State(CircuitBreakerBaseState):
         self.generation: int = 1 if prev_state is None else prev_state.generation + 1
         self.busy = 0  # permits that are out
 
+    @abstractmethod
     def enter(self, call: Call) -> Ticket:
         """A permit for this call. Raises `CircuitOpen`."""
-        raise NotImplementedError
 
     def ok(self, slow: bool = False) -> None:
         """The target answered."""
