@@ -73,6 +73,7 @@ def test_it_is_an_aiobreaker_circuit(clock: Clock) -> None:
     circuit = circuit_of(clock)
     assert isinstance(circuit, CircuitBreaker)
     assert isinstance(circuit.store, CircuitBreakerStorage)
+    assert circuit.store.name == "memory"
     assert (circuit.name, circuit.fail_max, circuit.timeout_duration) == ("api", 3, timedelta(seconds=5))
     assert circuit.current_state is CircuitBreakerState.CLOSED
     assert circuit.state is circuit._state
