@@ -173,6 +173,18 @@ def test_only_a_plain_closed_circuit_is_calm(clock: Clock) -> None:
     assert circuit_of(clock, RULES._replace(slow_after=9.0)).calm is None
 
 
+def test_on_another_clock_a_ramp_is_over(clock: Clock) -> None:
+    """Nobody knows when it would end; on the same clock it goes on."""
+    circuit = circuit_of(clock, RULES._replace(ramp=10.0))
+    circuit.half_open()
+    circuit.enter(CALL).ok()
+    circuit.follow(clock)
+    assert circuit.calm is None
+    circuit.follow(lambda: 5.0)
+    assert circuit.calm is circuit._state
+    assert circuit.now() == 5.0
+
+
 # -- listeners ----------------------------------------------------------------------------------------------------
 
 
