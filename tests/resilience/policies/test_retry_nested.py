@@ -248,6 +248,18 @@ async def test_one_error_object_and_a_spent_budget() -> None:
 
 
 @virtual
+async def test_one_error_object_that_was_given_up_before() -> None:
+    """Once as the last of several, by which nobody can tell that it will come again; later it is known."""
+    error = Broken()
+    pipeline = pipe(Retry(wait=1, budget=None), seed=1)
+    with pytest.raises(Broken):
+        await pipeline.run(Script(Broken(), Broken(), error), op=READ)
+    scripts = [Script(after(0.5 + number, error)) for number in range(5)]
+    await asyncio.gather(*(pipeline.run(script, op=READ) for script in scripts), return_exceptions=True)
+    assert [script.count for script in scripts] == [3] * 5
+
+
+@virtual
 async def test_one_error_object_in_nested_retries() -> None:
     """Within one task it is known all the same."""
     error = Broken()
@@ -277,7 +289,28 @@ async def test_an_old_mark_is_no_mark() -> None:
     assert script.count == 3
 
 
-@pytest.mark.parametrize(("length", "sent"), [(5, 3), (40, 9)])
+@virtual
+async def test_a_cause_that_was_given_up_just_before_the_attempt_is_old() -> None:
+    """Though something else is given up meanwhile."""
+    beneath, count = pipe(), 0
+    with pytest.raises(Broken) as caught:
+        await beneath.run(Target(), op=READ)
+    new = Wrapped()
+    new.__cause__ = caught.value
+
+    async def fn() -> None:
+        nonlocal count
+        count += 1
+        with contextlib.suppress(Broken):
+            await beneath.run(Target(), op=READ)
+        raise new
+
+    with pytest.raises(Wrapped):
+        await pipe(Retry(wait=0, attempts=2)).run(fn, op=READ)
+    assert count == 2
+
+
+@pytest.mark.parametrize(("length", "sent"), [(15, 3), (16, 9), (40, 9)])
 @virtual
 async def test_a_long_chain_of_causes_is_not_followed_for_ever(length: int, sent: int) -> None:
     """Sixteen errors are looked at, also where they go round in a circle."""
