@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["KINDS", "MOST_ATTRIBUTES", "MOST_TEXT", "STATUSES", "Span", "from_readable", "tidy", "tidy_text"]
+__all__ = ["KINDS", "MOST_ATTRIBUTES", "MOST_TEXT", "STATUSES", "Span", "from_readable", "instance_of", "service_of",
+           "tidy", "tidy_attributes", "tidy_text", "tidy_time"]  # fmt: skip
 
 MOST_TEXT = 4_096  # characters of a value
 MOST_ATTRIBUTES = 128  # of a span
@@ -19,7 +20,13 @@ MOST_NAME = 256  # characters of a name or of an attribute's key
 MOST_ITEMS = 128  # of an attribute that is a list
 MOST_LINKS = 32
 MOST_NANOSECONDS = 2**63 - 1  # what a database column holds; in the year 2262
-KINDS = ("internal", "server", "client", "producer", "consumer")  # in the order of the SDK's numbers; OTLP's are one more
+KINDS = (
+    "internal",
+    "server",
+    "client",
+    "producer",
+    "consumer",
+)  # in the order of the SDK's numbers; OTLP's are one more
 STATUSES = ("unset", "ok", "error")  # in the order of OTLP's and the SDK's numbers
 
 Value = Any  # str, int, float, bool, or a list of them
@@ -50,7 +57,7 @@ class Span:
     @property
     def is_attempt(self) -> bool:
         """Is it one attempt of such a call?"""
-        return "resilience.attempt.number" in self.attributes
+        return "resilience.attempt.number" in self.attributes and not self.is_call
 
     @property
     def weight(self) -> int:
@@ -62,7 +69,7 @@ class Span:
 def from_readable(span: Any) -> Span:
     """The row of a finished span of OpenTelemetry's SDK (a `ReadableSpan`)."""
     context, parent, resource = span.context, span.parent, span.resource.attributes
-    start = _time(span.start_time)
+    start = tidy_time(span.start_time)
     return Span(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
@@ -70,9 +77,9 @@ def from_readable(span: Any) -> Span:
         name=tidy_text(span.name, MOST_NAME),
         kind=KINDS[span.kind.value],
         start_ns=start,
-        end_ns=max(start, _time(span.end_time)),
+        end_ns=max(start, tidy_time(span.end_time)),
         status=STATUSES[span.status.status_code.value],
-        attributes=_attributes(span.attributes or {}),
+        attributes=tidy_attributes(span.attributes or {}),
         links=tuple((f"{o.context.trace_id:032x}", f"{o.context.span_id:016x}") for o in span.links[:MOST_LINKS]),
         service=service_of(resource),
         instance=instance_of(resource),
@@ -89,7 +96,8 @@ def instance_of(resource: Mapping[str, Any]) -> str:
     return tidy_text(str(resource.get("service.instance.id") or resource.get("process.pid") or ""), MOST_NAME)
 
 
-def _attributes(found: Mapping[str, Any]) -> dict[str, Value]:
+def tidy_attributes(found: Mapping[str, Any]) -> dict[str, Value]:
+    """The first 128 attributes, keys and values cut."""
     kept: dict[str, Value] = {}
     for key, value in found.items():
         if len(kept) == MOST_ATTRIBUTES:
@@ -132,5 +140,6 @@ def tidy_text(text: str, most: int = MOST_TEXT) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _time(nanoseconds: int | None) -> int:
+def tidy_time(nanoseconds: int | None) -> int:
+    """A time that a database column can hold."""
     return min(max(nanoseconds or 0, 0), MOST_NANOSECONDS)

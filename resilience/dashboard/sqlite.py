@@ -173,7 +173,8 @@ class File:
         base, now = self._opened(), time.time()
         with base:
             base.executemany(
-                "INSERT OR IGNORE INTO traces VALUES (?, ?)", [(trace_id, now) for trace_id in {s.trace_id for s in batch}]
+                "INSERT OR IGNORE INTO traces VALUES (?, ?)",
+                [(trace_id, now) for trace_id in {s.trace_id for s in batch}],
             )
             base.executemany(
                 "INSERT OR IGNORE INTO spans VALUES (?, ?, ?)", [(s.trace_id, s.span_id, pack(s)) for s in batch]
@@ -216,7 +217,16 @@ class File:
 
 def pack(span: Span) -> str:
     """A span as the text of its row."""
-    fields = [span.trace_id, span.span_id, span.parent_id, span.name, span.kind, span.start_ns, span.end_ns, span.status]
+    fields = [
+        span.trace_id,
+        span.span_id,
+        span.parent_id,
+        span.name,
+        span.kind,
+        span.start_ns,
+        span.end_ns,
+        span.status,
+    ]
     return json.dumps([*fields, span.attributes, span.links, span.service, span.instance], separators=(",", ":"))
 
 
