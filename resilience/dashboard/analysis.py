@@ -82,7 +82,7 @@ def _sentence(call: Span, attempts: Sequence[Span]) -> str:
     if said or not call.is_call:
         return said
     try:
-        from ..telemetry.why import why
+        from ..telemetry.why import why  # type: ignore[import-not-found,unused-ignore]
 
         return str(why(call.attributes, [a.attributes for a in attempts], (call.end_ns - call.start_ns) / 1e9))
     except Exception:  # attributes of a stranger may be anything
@@ -238,7 +238,7 @@ def _kind_of(attempt: Span, name: str) -> str:
 
 
 def _spend_between(spent: Counter[str], attempts: Sequence[Span], piece: Piece) -> None:
-    """Time of the call itself: the pause before the attempt that follows, as long as it says it was; the rest unknown."""
+    """Time of the call itself: the pause before the attempt that follows, as long as that says; the rest is `other`."""
     left = piece.ends - piece.begins
     following = next((span for span in attempts if span.start_ns == piece.ends), None)
     if following is not None:

@@ -21,7 +21,7 @@ _log = logging.getLogger("resilience")
 
 
 class LocalProcessor(SpanProcessor):
-    """Gives a provider's finished, sampled spans to the dashboard of this process; `failed` counts those it could not."""
+    """Gives a provider's finished, sampled spans to a store of this process; `failed` counts those it could not."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -12,8 +12,19 @@ from typing import Any
 
 import msgspec
 
-from .rows import KINDS, MOST_ATTRIBUTES, MOST_LINKS, MOST_NAME, STATUSES, Span, instance_of, service_of
-from .rows import tidy_attributes, tidy_text, tidy_time
+from .rows import (
+    KINDS,
+    MOST_ATTRIBUTES,
+    MOST_LINKS,
+    MOST_NAME,
+    STATUSES,
+    Span,
+    instance_of,
+    service_of,
+    tidy_attributes,
+    tidy_text,
+    tidy_time,
+)
 from .wire import Batch, IngestError, Limits
 
 __all__ = ["export", "read", "reply"]

@@ -7,11 +7,24 @@ is one span. Wire format: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
-from .rows import KINDS, MOST_ATTRIBUTES, MOST_LINKS, MOST_NAME, STATUSES, Span, instance_of, service_of
-from .rows import tidy_attributes, tidy_text, tidy_time
+from .rows import (
+    KINDS,
+    MOST_ATTRIBUTES,
+    MOST_LINKS,
+    MOST_NAME,
+    MOST_TEXT,
+    STATUSES,
+    Span,
+    instance_of,
+    service_of,
+    tidy_attributes,
+    tidy_text,
+    tidy_time,
+)
 from .wire import Batch, IngestError, Limits
 
 __all__ = ["read", "reply"]
@@ -73,7 +86,7 @@ def _scope(batch: Batch, message: Any, scope: memoryview, who: tuple[str, str], 
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The length-delimited fields of a message: their numbers and bytes. Others are passed over. Raises `IngestError`."""
+    """The length-delimited fields of a message: their numbers and bytes; others are passed over. `IngestError` if cut."""
     at, end = 0, len(message)
     while at < end:
         key, at = _varint(message, at)
@@ -160,7 +173,7 @@ def _value(value: Any, depth: int) -> Any:
             return [_value(item, depth - 1) for item in values]
         return str({pair.key: _value(pair.value, depth - 1) for pair in values})
     if which == "bytes_value":
-        return value.bytes_value[:MOST_ATTRIBUTES].hex()
+        return base64.b64encode(value.bytes_value[:MOST_TEXT]).decode()  # as in OTLP's JSON
     return getattr(value, which)
 
 

@@ -1,7 +1,7 @@
 """Questions about many traces: the list, errors grouped by cause, the latency heatmap, what is different about some.
 
-Pure functions of the traces that a store holds (``store.traces()``); the answers are the JSON objects of the dashboard's
-interface. `since` and `until` are milliseconds since 1970. A call that was kept with probability p counts 1/p times
+Pure functions of the traces that a store holds (``store.traces()``); the answers are the JSON objects of the
+dashboard's interface. `since` and `until` are milliseconds since 1970. A call that was kept with probability p counts 1/p times
 where a distribution is wanted, since the tail keeps every slow one and few of the fast.
 """
 
@@ -40,7 +40,7 @@ def listing(
     limit: int = 100,
     before: str | None = None,
 ) -> dict[str, Any]:
-    """The newest traces that fit the filter, `limit` of them, from before the cursor `before` on. Raises `FilterError`."""
+    """The newest traces that fit the filter, `limit` of them, beginning at the cursor `before`. Raises `FilterError`."""
     began = time.perf_counter()
     found = _within(traces, q, since, until)
     matched = len(found)
@@ -110,7 +110,7 @@ def errors(traces: Iterable[Trace], since: float | None = None, until: float | N
 
 
 def _failures(trace: Trace) -> Iterator[Span]:
-    """The spans that failed: calls, but for one around which a call failed by the same cause; else what began it all."""
+    """Calls that failed, but for those inside a call that failed by the same cause. Without a call, the first span."""
     if not trace.calls:
         if trace.principal is not None and not trace.principal.is_attempt and error_of(trace.principal):
             yield trace.principal
@@ -267,11 +267,12 @@ def bubble(traces: Iterable[Trace], q: str, since: float | None = None, until: f
     """
     every = _within(traces, "", since, until)
     fits = parse(q)
-    selected, others = [], []
+    selected: list[Trace] = []
+    others: list[Trace] = []
     for entry in sorted(every, key=lambda entry: entry[:2], reverse=True):
         (selected if fits(entry[2]) else others).append(entry[2])
     mine, theirs = _shares(selected[:_SAMPLE]), _shares(others[:_SAMPLE])
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "key": key,
             "value": value,

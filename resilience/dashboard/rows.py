@@ -34,7 +34,7 @@ Value = Any  # str, int, float, bool, or a list of them
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span. Ids are lower-case hexadecimal, times are nanoseconds since 1970, `end_ns` is never before `start_ns`."""
+    """One span. Ids are lower-case hexadecimal, times nanoseconds since 1970, `end_ns` is never before `start_ns`."""
 
     trace_id: str
     span_id: str

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class File:
         self._thread.start()
 
     def offer(self, spans: Sequence[Span]) -> None:
-        """Have these written soon; what finds no room in the queue is dropped and counted. Never raises, never waits."""
+        """Have these written soon; what finds no room in the queue is dropped and counted. Never raises or waits."""
         with self._changed:
             room = _MOST_WAITING - len(self._waiting) if not self._closing else 0
             self._waiting.extend(spans[: max(room, 0)])
@@ -92,7 +93,7 @@ class File:
                     self._changed.wait(_GATHER)
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 last = self._closing and not self._waiting
-            if batch and not (time.monotonic() < self._ends_by and self._guarded(lambda b=batch: self._write(b))):
+            if batch and not (time.monotonic() < self._ends_by and self._guarded(partial(self._write, batch))):
                 self._drop(len(batch))
             if time.monotonic() >= self._clean_at and not self._closing:
                 self._clean_at = time.monotonic() + _CLEAN_EVERY
@@ -233,5 +234,6 @@ def pack(span: Span) -> str:
 def unpack(body: str) -> Span:
     """The span of a row's text. Raises ValueError or TypeError if it is not what `pack` made."""
     fields: list[Any] = json.loads(body)
-    *before, links, service, instance = fields
-    return Span(*before, tuple((trace_id, span_id) for trace_id, span_id in links), service, instance)
+    trace_id, span_id, parent_id, name, kind, start, end, status, attributes, links, service, instance = fields
+    pairs = tuple((trace, span) for trace, span in links)
+    return Span(trace_id, span_id, parent_id, name, kind, start, end, status, attributes, pairs, service, instance)

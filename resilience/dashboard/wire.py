@@ -5,11 +5,13 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from .rows import Span
+
 __all__ = ["LIMITS", "Batch", "IngestError", "Limits", "decompressed"]
 
 
 class IngestError(Exception):
-    """A request that is refused whole. `status` is the HTTP status to answer with; the text is one line, safe to send."""
+    """A request that is refused whole. `status` is the HTTP status to answer with, the text one line that may be sent."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -37,8 +39,6 @@ class Batch:
     __slots__ = ("encoding", "error", "rejected", "spans")
 
     def __init__(self, encoding: str) -> None:
-        from .rows import Span
-
         self.encoding = encoding  # "json" or "protobuf"
         self.spans: list[Span] = []
         self.rejected = 0
