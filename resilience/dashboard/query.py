@@ -1,8 +1,8 @@
 """Questions about many traces: the list, errors grouped by cause, the latency heatmap, what is different about some.
 
 Pure functions of the traces that a store holds (``store.traces()``); the answers are the JSON objects of the
-dashboard's interface. `since` and `until` are milliseconds since 1970. A call that was kept with probability p counts 1/p times
-where a distribution is wanted, since the tail keeps every slow one and few of the fast.
+dashboard's interface. `since` and `until` are milliseconds since 1970. A call that was kept with probability p
+counts 1/p times where a distribution is wanted, since the tail keeps every slow one and few of the fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["FilterError", "bubble", "compare", "errors", "heatmap", "listing"]
 
 MOST_LISTED = 1_000
 _SPARK = 30  # columns of a sparkline
-_SAMPLE = 1_000  # traces of either side whose attributes are compared
+_SAMPLE = 500  # traces of either side whose attributes are compared
 _MOST_GROUPS = 500
 _MOST_ROWS = 100
 
@@ -40,7 +40,7 @@ def listing(
     limit: int = 100,
     before: str | None = None,
 ) -> dict[str, Any]:
-    """The newest traces that fit the filter, `limit` of them, beginning at the cursor `before`. Raises `FilterError`."""
+    """The `limit` newest traces that fit the filter, beginning at the cursor `before`. Raises `FilterError`."""
     began = time.perf_counter()
     found = _within(traces, q, since, until)
     matched = len(found)
@@ -65,13 +65,13 @@ def describe(trace: Trace) -> dict[str, Any]:
 
 def _within(traces: Iterable[Trace], q: str, since: float | None, until: float | None) -> list[tuple[int, str, Trace]]:
     """When it began, its id, and the trace itself, of those that fit."""
-    fits = parse(q)
+    fits = parse(q) if q.strip() else None
     first = -math.inf if since is None else since * 1e6
     last = math.inf if until is None else until * 1e6
     return [
         (start, trace.trace_id, trace)
         for trace in traces
-        if first <= (start := trace.summary.start_ns) <= last and fits(trace)
+        if first <= (start := trace.summary.start_ns) <= last and (fits is None or fits(trace))
     ]
 
 
@@ -263,7 +263,7 @@ def percentile(calls: Sequence[_Timed], share: float) -> float | None:
 def bubble(traces: Iterable[Trace], q: str, since: float | None = None, until: float | None = None) -> dict[str, Any]:
     """Which values of which attributes are more, or less, frequent among the traces that fit than among the others.
 
-    The newest thousand of either side are compared. Numbers with a fraction (times) are left out: hardly two are equal.
+    The newest 500 of either side are compared. Numbers with a fraction (times) are left out: hardly two are equal.
     """
     every = _within(traces, "", since, until)
     fits = parse(q)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["KINDS", "MOST_ATTRIBUTES", "MOST_TEXT", "STATUSES", "Span", "from_readable", "instance_of", "service_of",
+__all__ = ["KINDS", "MOST_ATTRIBUTES", "MOST_TEXT", "STATUSES", "Span", "from_readable", "instance_of", "service_of", "shared",
            "tidy", "tidy_attributes", "tidy_text", "tidy_time"]  # fmt: skip
 
 MOST_TEXT = 4_096  # characters of a value
@@ -28,6 +28,9 @@ KINDS = (
     "consumer",
 )  # in the order of the SDK's numbers; OTLP's are one more
 STATUSES = ("unset", "ok", "error")  # in the order of OTLP's and the SDK's numbers
+_MOST_SHARED = 64  # characters of a value that others may have too
+_MOST_TEXTS = 10_000
+_texts: dict[str, str] = {}
 
 Value = Any  # str, int, float, bool, or a list of them
 
@@ -74,7 +77,7 @@ def from_readable(span: Any) -> Span:
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
         parent_id=f"{parent.span_id:016x}" if parent is not None and parent.span_id else "",
-        name=tidy_text(span.name, MOST_NAME),
+        name=shared(tidy_text(span.name, MOST_NAME)),
         kind=KINDS[span.kind.value],
         start_ns=start,
         end_ns=max(start, tidy_time(span.end_time)),
@@ -88,12 +91,13 @@ def from_readable(span: Any) -> Span:
 
 def service_of(resource: Mapping[str, Any]) -> str:
     """The name of the program that a span comes from."""
-    return tidy_text(str(resource.get("service.name", "")), MOST_NAME)
+    return shared(tidy_text(str(resource.get("service.name", "")), MOST_NAME))
 
 
 def instance_of(resource: Mapping[str, Any]) -> str:
     """Which of the program's processes: its own id of an instance, else the operating system's of a process."""
-    return tidy_text(str(resource.get("service.instance.id") or resource.get("process.pid") or ""), MOST_NAME)
+    said = resource.get("service.instance.id") or resource.get("process.pid") or ""
+    return shared(tidy_text(str(said), MOST_NAME))
 
 
 def tidy_attributes(found: Mapping[str, Any]) -> dict[str, Value]:
@@ -102,8 +106,17 @@ def tidy_attributes(found: Mapping[str, Any]) -> dict[str, Value]:
     for key, value in found.items():
         if len(kept) == MOST_ATTRIBUTES:
             break
-        kept[key if len(key) <= MOST_NAME and key.isascii() else tidy_text(key, MOST_NAME)] = tidy(value)
+        if type(value) is str and len(value) <= _MOST_SHARED:
+            value = shared(tidy_text(value))
+        kept[shared(tidy_text(key, MOST_NAME))] = tidy(value)
     return kept
+
+
+def shared(text: str) -> str:
+    """The same text, one object for all spans that have it: a third of the memory. Forgotten when there are many."""
+    if len(_texts) >= _MOST_TEXTS:
+        _texts.clear()
+    return _texts.setdefault(text, text)
 
 
 def tidy(value: Any) -> Value:

@@ -101,6 +101,7 @@ class Store:
     def _add(self, spans: Sequence[Span]) -> list[Span]:
         fresh: list[Span] = []
         changed: dict[str, Trace] = {}
+        touched: set[Trace] = set()
         now = time.time()
         for span in spans:
             self.received += 1
@@ -110,8 +111,11 @@ class Store:
                 trace = self._traces[span.trace_id] = Trace(span.trace_id)
             if self._put(trace, span):
                 fresh.append(span)
+                touched.add(trace)
                 if trace.calls:
                     changed[trace.trace_id] = trace
+        for trace in touched:
+            trace.prepare()
         self._evict()
         if changed and self._tails:
             for tail in self._tails:

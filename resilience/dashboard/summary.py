@@ -123,6 +123,10 @@ class Trace:
             found = self._summary = (count, _summary(self))
         return found[1]
 
+    def prepare(self) -> None:
+        """Work out now what a search asks first, while spans come in anyway."""
+        _ = self.summary
+
     @property
     def haystack(self) -> str:
         """What a bare word is searched in, in lower case: names, operations, error types, and the sentence."""
