@@ -167,7 +167,8 @@ def main() -> None:
     ingest(flood, requests)
     kept = flood.status()
     rows.append(("kept by a ring of 1,000 traces", f"{kept['traces']:,} traces, {kept['spans']:,} spans", "1,000"))
-    del store, traces, flood
+    store = flood = Store()
+    traces = []
     gc.collect()
     tracemalloc.start()
     store = Store()

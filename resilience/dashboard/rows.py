@@ -11,8 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["KINDS", "MOST_ATTRIBUTES", "MOST_TEXT", "STATUSES", "Span", "from_readable", "instance_of", "service_of", "shared",
-           "tidy", "tidy_attributes", "tidy_text", "tidy_time"]  # fmt: skip
+__all__ = [
+    "KINDS",
+    "MOST_ATTRIBUTES",
+    "MOST_TEXT",
+    "STATUSES",
+    "Span",
+    "from_readable",
+    "instance_of",
+    "service_of",
+    "shared",
+    "tidy",
+    "tidy_attributes",
+    "tidy_text",
+    "tidy_time",
+]
 
 MOST_TEXT = 4_096  # characters of a value
 MOST_ATTRIBUTES = 128  # of a span
@@ -66,7 +79,7 @@ class Span:
     def weight(self) -> int:
         """About how many bytes it takes in memory: enough to keep a bound, no measurement."""
         texts = sum(len(value) for value in self.attributes.values() if isinstance(value, (str, list)))
-        return 450 + 60 * len(self.attributes) + texts + 150 * len(self.links) + len(self.name)
+        return 700 + 70 * len(self.attributes) + texts + 150 * len(self.links) + len(self.name)
 
 
 def from_readable(span: Any) -> Span:
@@ -106,9 +119,10 @@ def tidy_attributes(found: Mapping[str, Any]) -> dict[str, Value]:
     for key, value in found.items():
         if len(kept) == MOST_ATTRIBUTES:
             break
-        if type(value) is str and len(value) <= _MOST_SHARED:
-            value = shared(tidy_text(value))
-        kept[shared(tidy_text(key, MOST_NAME))] = tidy(value)
+        plain = tidy(value)
+        if type(plain) is str and len(plain) <= _MOST_SHARED:
+            plain = shared(plain)
+        kept[shared(tidy_text(key, MOST_NAME))] = plain
     return kept
 
 

@@ -131,9 +131,10 @@ class Store:
             trace.cut += 1
             self.cut += 1
             return False
+        before = trace.weight
         trace.add(span)
         self._spans += 1
-        self._bytes += span.weight
+        self._bytes += trace.weight - before
         return True
 
     def _evict(self) -> None:
