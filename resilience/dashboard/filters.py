@@ -139,7 +139,7 @@ def _numeric(read: Callable[[Summary], float], sign: str, wanted: float) -> Pred
 def _textual(read: Callable[[Trace], Iterable[str]], fits: Callable[[str], bool]) -> Predicate:
     def holds(trace: Trace) -> bool:
         for said in read(trace):  # a loop: any() makes a generator for each of ten thousand traces  # noqa: SIM110
-            if fits(said):
+            if said and fits(said):
                 return True
         return False
 

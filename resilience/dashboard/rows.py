@@ -17,6 +17,7 @@ __all__ = [
     "MOST_TEXT",
     "STATUSES",
     "Span",
+    "epoch_ms",
     "from_readable",
     "instance_of",
     "service_of",
@@ -165,6 +166,11 @@ def tidy_text(text: str, most: int = MOST_TEXT) -> str:
     if len(text) > most:
         text = text[: most - 1] + "…"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def epoch_ms(nanoseconds: int) -> float:
+    """Milliseconds since 1970, exact to the microsecond: 19 digits are more than a float holds."""
+    return nanoseconds // 1_000 / 1_000
 
 
 def tidy_time(nanoseconds: int | None) -> int:

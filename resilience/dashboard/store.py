@@ -222,7 +222,7 @@ class Store:
                 "evicted": self.evicted,
                 "duplicates": self.duplicates,
                 "bytes": self._bytes,
-                "oldest": None if oldest is None else oldest.summary.start_ns / 1e6,
+                "oldest": None if oldest is None else oldest.summary.start_ms,
                 "sqlite": None if self.file is None else str(self.file.path),
                 "sqlite_dropped": 0 if self.file is None else self.file.dropped,
             }

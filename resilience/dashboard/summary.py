@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .rows import Span
+from .rows import Span, epoch_ms
 
 __all__ = ["Summary", "Trace", "error_of", "number", "outcome_of", "text"]
 
@@ -40,7 +40,7 @@ class Summary:
     @property
     def start_ms(self) -> float:
         """Milliseconds since 1970."""
-        return self.start_ns / 1e6
+        return epoch_ms(self.start_ns)
 
     @property
     def weight(self) -> float:
