@@ -58,6 +58,16 @@ def refused(body: bytes, content_type: str = JSON, encoding: str = "", **limits:
     return caught.value
 
 
+def attempted(body: bytes, content_type: str = JSON, encoding: str = "") -> int:
+    """The status of the answer; what is taken can be written as JSON and as UTF-8."""
+    try:
+        batch = read(body, content_type, encoding)
+    except IngestError as error:
+        return error.status
+    json.dumps(export(batch.spans), allow_nan=False, ensure_ascii=False).encode()
+    return 200
+
+
 def sdk_spans() -> list[Any]:
     """What the SDK itself exports: every kind of attribute, a parent, a link, an error."""
     exporter = InMemorySpanExporter()
@@ -102,8 +112,8 @@ def test_json_that_protobuf_libraries_write_is_read() -> None:
     """Names of kinds, numbers for numbers, upper-case ids, null where nothing is."""
     body = as_json(
         message(
-            traceId=ids(0xAB).upper(), kind="SPAN_KIND_CLIENT", status={"code": "STATUS_CODE_ERROR"}, parentSpanId="0" * 16,
-            startTimeUnixNano=5, attributes=[
+            traceId=ids(0xAB).upper(), kind="SPAN_KIND_CLIENT", status={"code": "STATUS_CODE_ERROR"},
+            parentSpanId="0" * 16, startTimeUnixNano=5, attributes=[
                 {"key": "a", "value": {"intValue": 7}}, {"key": "b", "value": {"intValue": "-7"}},
                 {"key": "c", "value": {"doubleValue": "NaN"}}, {"key": "d", "value": {"doubleValue": 10**400}},
                 {"key": "e", "value": None}, {"key": "f", "value": {}}, {"key": "g", "value": {"stringValue": None}},
@@ -327,12 +337,7 @@ def test_a_damaged_request_is_read_in_part_or_refused(
             body.insert(at, byte)
         else:
             del body[at : at + byte]
-    try:
-        batch = read(bytes(body), content_type, encoding)
-    except IngestError as error:
-        assert error.status in (400, 413)
-    else:
-        json.dumps(export(batch.spans), allow_nan=False).encode()
+    assert attempted(bytes(body), content_type, encoding) in (200, 400, 413)
 
 
 json_values = st.recursive(
@@ -352,7 +357,4 @@ json_values = st.recursive(
 def test_any_json_in_any_place_is_read_or_refused(key: str, value: Any) -> None:
     """Shapes that nobody sends."""
     for body in (as_json(message(**{key: value})), as_json(value), json.dumps({"resourceSpans": value}).encode()):
-        try:
-            read(body, JSON)
-        except IngestError as error:
-            assert error.status == 400
+        assert attempted(body) in (200, 400)

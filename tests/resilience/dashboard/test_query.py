@@ -124,12 +124,15 @@ def test_a_bad_term_is_one_clear_line(q: str, problem: str) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_a_filter_or_one_clear_line(q: str) -> None:
     """Never another error."""
+    problem = ""
     try:
         fits = parse(q)
     except FilterError as error:
-        assert "\n" not in str(error)
+        problem = str(error)
     else:
-        assert {bool(fits(trace)) for trace in ALL.values()} <= {True, False}
+        for trace in ALL.values():
+            fits(trace)
+    assert "\n" not in problem
 
 
 def many(count: int) -> list[Trace]:
