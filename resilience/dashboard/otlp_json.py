@@ -136,11 +136,11 @@ def _time(message: dict[str, Any], key: str) -> int:
 
 def _integer(value: Any, what: str) -> int:
     """A 64-bit number: text by the rule, a number from those who do not know it."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
-        return int(value)
-    raise _Malformed(f"{what} is no whole number")
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
+        return value
+    raise _Malformed(f"{what} is no whole number of 64 bits")
 
 
 def _named(value: Any, offset: int, names: tuple[str, ...], by_name: dict[str, str]) -> str:

@@ -145,6 +145,8 @@ def tidy(value: Any) -> Value:
         return value
     if isinstance(value, (list, tuple)):
         return _list(value)
+    if kind is int and value.bit_length() > 1_000:  # from 4,300 digits on Python refuses to write it
+        return "(a very large number)"
     return tidy_text(str(value))
 
 

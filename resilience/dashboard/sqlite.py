@@ -135,7 +135,7 @@ class File:
                 self._base.rollback()
         except sqlite3.Error:
             self._shut()
-        if isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError:
+        if type(error) is sqlite3.DatabaseError:  # not one of its kinds, such as "locked" or "full"
             self._shut()
 
     def _shut(self) -> None:

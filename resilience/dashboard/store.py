@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..units import check
 from .rows import Span
 from .summary import Summary, Trace
 
@@ -72,6 +73,11 @@ class Store:
         retention: float = 7 * 86_400.0,
         most_file_bytes: int = 512 * 2**20,
     ) -> None:
+        for name, value in (("most_traces", most_traces), ("most_spans", most_spans), ("most_bytes", most_bytes)):
+            check("Store", name, value, least=1, whole=True)
+        check("Store", "most_spans_a_trace", most_spans_a_trace, least=1, whole=True)
+        check("Store", "most_file_bytes", most_file_bytes, least=2**20, whole=True)
+        check("Store", "retention", retention, above=0)
         self.most_traces, self.most_spans, self.most_bytes = most_traces, most_spans, most_bytes
         self.most_spans_a_trace = most_spans_a_trace
         self._lock = threading.Lock()

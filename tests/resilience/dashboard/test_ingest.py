@@ -118,6 +118,7 @@ def test_json_that_protobuf_libraries_write_is_read() -> None:
                 {"key": "c", "value": {"doubleValue": "NaN"}}, {"key": "d", "value": {"doubleValue": 10**400}},
                 {"key": "e", "value": None}, {"key": "f", "value": {}}, {"key": "g", "value": {"stringValue": None}},
                 {"key": "h", "value": {"kvlistValue": {"values": [{"key": "x", "value": {"boolValue": True}}]}}},
+                {"key": "k", "value": {"doubleValue": 10**310}}, {"key": "l", "value": {"doubleValue": -(10**310)}},
                 {"key": "i", "value": {"bytesValue": "aGk="}}, {"key": "j", "value": {"doubleValue": -1}},
             ],
         ),
@@ -126,7 +127,17 @@ def test_json_that_protobuf_libraries_write_is_read() -> None:
     (found,) = read(body, JSON).spans
     assert (found.trace_id, found.parent_id, found.kind, found.status) == (ids(0xAB), "", "client", "error")
     assert len(found.service) == 256
-    assert found.attributes == {"a": 7, "b": -7, "c": "NaN", "d": 1e300, "h": "{'x': True}", "i": "aGk=", "j": -1.0}
+    assert found.attributes == {
+        "a": 7,
+        "b": -7,
+        "c": "NaN",
+        "d": 1e300,
+        "h": "{'x': True}",
+        "i": "aGk=",
+        "j": -1.0,
+        "k": "Infinity",
+        "l": "-Infinity",
+    }
 
 
 @pytest.mark.parametrize(
@@ -151,6 +162,8 @@ def test_json_that_protobuf_libraries_write_is_read() -> None:
         ({"attributes": [{"key": "a", "value": {"boolValue": "yes"}}]}, "value is not valid"),
         ({"attributes": [{"key": "a", "value": {"doubleValue": "1.5"}}]}, "doubleValue is no number"),
         ({"attributes": [{"key": "a", "value": {"intValue": 1.5}}]}, "intValue is no whole number"),
+        ({"attributes": [{"key": "a", "value": {"intValue": 10**4_000}}]}, "intValue is no whole number of 64 bits"),
+        ({"attributes": [{"key": "a", "value": {"intValue": str(2**64)}}]}, "intValue is no whole number of 64 bits"),
     ],
 )
 def test_a_span_that_cannot_be_used_costs_only_itself(more: dict[str, Any], reason: str) -> None:

@@ -288,7 +288,7 @@ def test_what_is_different_about_the_selected() -> None:
 
 def test_two_traces_are_compared() -> None:
     """What differs of the call and of each attempt, and the shares of both."""
-    a, b = analyse(RETRIED), analyse(HEDGED)
+    a, b = analyse(trace_of(*RETRIED.spans.values(), span(0xA1, 77, 1))), analyse(HEDGED)
     answer = query.compare(a, b)
     assert answer["a"] is a
     assert answer["b"] is b

@@ -77,7 +77,9 @@ def test_only_the_newest_come_back_and_the_ring_keeps_its_bounds(path: Path) -> 
 def test_restoring_keeps_the_bounds_of_spans_and_bytes() -> None:
     """It ends where there is no more room; an empty trace is passed over."""
     assert Store(most_spans=2).restore(retried()) is False
-    assert Store(most_bytes=0).restore(retried()) is False
+    full = Store(most_bytes=1)
+    full.add(retried(2))
+    assert full.restore(retried(1)) is False
     store = Store()
     store.add(retried()[:1])
     assert store.restore([]) is True
@@ -229,3 +231,46 @@ def test_a_row_reads_back_as_the_span() -> None:
     """Links and lists too."""
     one = span(1, 2, 3, links=((ids(4), "0" * 15 + "5"),), attributes={"list": ["a", 1, True, 0.5]})
     assert unpack(pack(one)) == one
+
+
+def test_a_file_damaged_while_it_is_open_is_opened_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody put another in its place meanwhile."""
+    monkeypatch.setattr(sqlite, "_AGAIN", 0.0)
+    store = Store(path=path)
+    until(lambda: store.file and store.file._base is not None)
+    assert store.file is not None
+
+    def damaged(batch: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.file, "_write", damaged)
+        store.add(retried(1))
+        until(lambda: store.status()["sqlite_dropped"] == 3)
+    store.add(retried(2))
+    store.close()
+    assert rows(path) == 3
+
+
+def test_what_is_too_old_is_looked_for_now_and_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the program starts."""
+    monkeypatch.setattr(sqlite, "_CLEAN_EVERY", 0.0)
+    store = Store(path=path, retention=0.05)
+    store.add(retried(1))
+    until(lambda: store.file and store.file.written == 3)
+    until(lambda: rows(path) == 0)
+    store.close()
+    assert len(store) == 1
+
+
+def test_nothing_is_tried_again_at_once(tmp_path: Path) -> None:
+    """While a file cannot be opened, spans are dropped without another look, but for the last time."""
+    store = Store(path=tmp_path / "missing" / "traces.sqlite")
+    store.add(retried(1))
+    until(lambda: store.status()["sqlite_dropped"] == 3)
+    (tmp_path / "missing").mkdir()
+    store.add(retried(2))
+    until(lambda: store.status()["sqlite_dropped"] == 6)
+    store.add(retried(3))
+    store.close()
+    assert store.status()["sqlite_dropped"] in (6, 9)  # 9 if the writer took it before it heard of the end

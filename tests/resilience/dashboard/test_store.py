@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from traces import attempt, call, hedged, ids, retried, span, trace_of
 
+from resilience import ConfigError
 from resilience.dashboard.analysis import analyse
 from resilience.dashboard.rows import MOST_TEXT, shared, tidy, tidy_attributes, tidy_text
 from resilience.dashboard.rows import _texts as texts
@@ -41,6 +42,15 @@ def test_spans_and_bytes_are_bounded_as_well() -> None:
         store.add([span(number, attributes={"text": "x" * 4_000})])
     assert len(store) == 3
     assert store.status()["bytes"] == 3 * one
+
+
+@pytest.mark.parametrize("name", ["most_traces", "most_spans", "most_bytes", "most_spans_a_trace", "most_file_bytes"])
+def test_a_bound_that_leaves_no_room_is_refused(name: str) -> None:
+    """One clear line."""
+    with pytest.raises(ConfigError, match=name):
+        Store(**{name: 0})
+    with pytest.raises(ConfigError, match="retention"):
+        Store(retention=0)
 
 
 def test_the_newest_trace_stays_even_if_it_alone_is_too_large() -> None:
@@ -223,6 +233,8 @@ def test_threads_may_add_while_another_reads() -> None:
         (float("inf"), "Infinity"),
         (float("-inf"), "-Infinity"),
         (2**63, str(2**63)),
+        (10**5_000, "(a very large number)"),
+        ([10**5_000], ["(a very large number)"]),
         (-(2**63), -(2**63)),
         (True, True),
         (None, "None"),
