@@ -1,14 +1,13 @@
 """Spans of the same process: a span processor that puts every finished span into a store.
 
-Making a row of a span and adding it takes tens of microseconds, which no call should pay. So `on_end` only puts the span
-in a queue, and a thread takes it from there, a few at a time, so that it never keeps the interpreter for long.
+Making a row of a span and adding it takes tens of microseconds, which no call should pay. So `on_end` only puts the
+span in a queue, and a thread takes it from there, a few at a time, so that it never keeps the interpreter for long.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ class LocalProcessor(SpanProcessor):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: deque[ReadableSpan] = deque()
-        self._some = threading.Event()
+        self._some, self._ended = threading.Event(), threading.Event()
         self._taking = threading.Lock()
         self._open = True
         self.dropped = self.failed = 0
@@ -64,6 +63,7 @@ class LocalProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """Keep what waits, and take no more; the store stays as it is."""
         self._open = False
+        self._ended.set()
         self._some.set()
         self._thread.join()
         self._take(_MOST_WAITING)
@@ -74,14 +74,14 @@ class LocalProcessor(SpanProcessor):
         return True
 
     def _run(self) -> None:
-        while self._open:
+        ended = self._ended
+        while not ended.is_set():
             self._some.wait(1.0)
             self._some.clear()
-            if self._open:
-                time.sleep(_GATHER)
-            while self._open and self._waiting:
+            ended.wait(_GATHER)
+            while self._waiting and not ended.is_set():
                 self._take(_AT_ONCE)
-                time.sleep(_BREATH)
+                ended.wait(_BREATH)
 
     def _take(self, most: int) -> None:
         with self._taking:

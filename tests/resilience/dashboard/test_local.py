@@ -101,8 +101,6 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_MOST_WAITING", 3)
     store = Store()
     processor = LocalProcessor(store)
-    processor._thread = threading.Thread()  # nobody takes
-    processor._thread.start()
     for number in range(1, 6):
         processor.on_end(finished(number))
     processor.shutdown()
