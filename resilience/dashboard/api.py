@@ -7,11 +7,12 @@ application is never theirs.
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
@@ -33,8 +34,6 @@ MOST_BODY = 8 * 2**20  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
 _MOST_WAITING = 16  # questions, and requests with spans, at once
 _PLAIN = "text/plain; charset=utf-8"
-
-_log = logging.getLogger("resilience")
 
 
 class Api:
@@ -93,7 +92,7 @@ class Api:
     async def login(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request, _MOST_WORDS)
         try:
-            word = (await _form(body, request)).get("token", "")
+            word = _form(body, request).get("token", "")
         except ValueError:
             raise web.HTTPBadRequest(text="not understood: send a form with token") from None
         if not self._guard.closed:
@@ -164,9 +163,9 @@ class Api:
         if self._waiting >= _MOST_WAITING:
             raise web.HTTPTooManyRequests(text="too many questions at once", headers={"Retry-After": "1"})
         self._waiting += 1
-        job = where.submit(what)
-        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done) if not loop.is_closed() else None)
         loop = asyncio.get_running_loop()
+        job = where.submit(what)
+        job.add_done_callback(lambda _: _soon(loop, self._done))
         return await asyncio.wrap_future(job)
 
     def _done(self) -> None:  # when the thread is free, not when whoever asked has left
@@ -228,6 +227,11 @@ class Api:
         return web.Response(body=render(self.metrics).encode(), headers={"Content-Type": f"{_PLAIN}; version=0.0.4"})
 
 
+def _soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(what)
+
+
 def refusal(status: int, text: str) -> web.HTTPException:
     """The exception that becomes a reply of this status."""
     known: dict[int, type[web.HTTPException]] = {
@@ -264,9 +268,7 @@ async def _body(request: web.Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _form(body: bytes, request: web.Request) -> dict[str, str]:
-    from urllib.parse import parse_qsl
-
+def _form(body: bytes, request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise ValueError("not a form")
     return dict(parse_qsl(body.decode("ascii"), max_num_fields=4))

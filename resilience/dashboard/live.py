@@ -27,7 +27,7 @@ _NAMES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
 
 
 class Live:
-    """Watches pipelines, and the spans of other processes. `controls`, `csrf` and `exporter` are told to the page."""
+    """Watches pipelines, and the spans of other processes. `controls` and `csrf` are told to the page."""
 
     def __init__(self, pipelines: Iterable[Pipeline] = (), store: Store | None = None) -> None:
         self._store = store
@@ -54,10 +54,12 @@ class Live:
             self._described.append(row)
             pipeline.observe(tally)
 
-    def leave(self) -> None:
-        """Stand aside: the pipelines go on without us. What was counted stays."""
-        for tally in self.tallies:
+    def forget(self, *pipelines: Pipeline) -> None:
+        """Stand aside: these go on without us."""
+        for tally in [tally for tally in self.tallies if any(tally.pipeline is one for one in pipelines)]:
             tally.pipeline.unobserve(tally)
+            del self._described[self.tallies.index(tally)]
+            self.tallies.remove(tally)
 
     def heard(self, spans: Iterable[Span]) -> None:
         """Spans of other processes."""

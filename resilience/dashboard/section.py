@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -34,7 +35,7 @@ class Section:
 
     def around_call(self, next: Handler, kit: Kit) -> Handler:
         if self._task is None:
-            self._task = kit.loop.create_task(self.start())
+            self._task = kit.loop.create_task(self.start(), context=Context())  # not the caller's deadline and span
         return next
 
     def around_attempt(self, next: Handler, kit: Kit) -> Handler:

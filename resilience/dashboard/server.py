@@ -91,6 +91,13 @@ class Dashboard:
             self._tracing.follow(found)
             self.live.watch(*found)
 
+    def forget(self, *pipelines: Any) -> None:
+        """Show these no more; their traces stay."""
+        found = list(_flat(pipelines))
+        self._pipelines = [one for one in self._pipelines if all(one is not other for other in found)]
+        self._tracing.leave(found)
+        self.live.forget(*found)
+
     async def start(self) -> None:
         """Serve. Raises `ConfigError` where the port is taken."""
         if self._runner is not None:
@@ -121,11 +128,11 @@ class Dashboard:
         self.live.watch(*self._pipelines)
 
     async def aclose(self) -> None:
-        """End: pages that listen are let go, pipelines are left alone, the store is written out if it was made here."""
+        """End: pages that listen are let go, pipelines left alone, the store written out if it was made here."""
         server, self._server = self._server, None
         runner, self._runner = self._runner, None
-        self.live.leave()
         self._tracing.close()
+        self.live.forget(*(tally.pipeline for tally in self.live.tallies))
         if server is not None and runner is not None:
             server.close()
             await self._hub.aclose()
@@ -187,7 +194,8 @@ def _refused(error: web.HTTPException) -> web.Response:
     headers = {name: value for name, value in error.headers.items() if name not in ("Content-Type", "Content-Length")}
     if error.status < 400:
         return web.Response(status=error.status, headers=headers)
-    body = msgspec.json.encode({"error": " ".join((error.text or error.reason).split())})
+    text = error.reason.lower() if error.text in (None, f"{error.status}: {error.reason}") else error.text or ""
+    body = msgspec.json.encode({"error": " ".join(text.split())})
     return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
 
 

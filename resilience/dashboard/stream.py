@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -83,7 +84,7 @@ class Hub:
         try:
             mine.snapshot = self._snapshot()
             if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._run())
+                self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
             headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             reply = web.StreamResponse(headers=headers)
             await reply.prepare(request)

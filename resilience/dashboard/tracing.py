@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,13 +64,17 @@ class Tracing:
         provider.add_span_processor(processor)
         self._processors.append(processor)
 
+    def leave(self, pipelines: Sequence[Pipeline]) -> None:
+        """Trace these no longer, where it is our tracer that does."""
+        for pipeline in [one for one in self._observed if any(one is other for other in pipelines)]:
+            pipeline.unobserve(self._own)
+            self._observed.remove(pipeline)
+
     def close(self) -> None:
         """Take no more spans. A provider keeps its processors for life; ours does nothing from now on."""
         for processor in self._processors:
             processor.shutdown()
-        for pipeline in self._observed:
-            pipeline.unobserve(self._own)
-        self._observed.clear()
+        self.leave([*self._observed])
         if self._own is not None:
             self._own.provider.shutdown()
             self._own = None
