@@ -12,8 +12,8 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import accumulate, pairwise
-from operator import add, sub
+from itertools import accumulate
+from operator import add, attrgetter, sub
 from typing import TYPE_CHECKING, Any
 
 from ..call import Call, Handler
@@ -41,6 +41,7 @@ _VALUES = [2.0 ** (_LEAST + (i + 0.5) / _STEPS) * 1000 for i in range(_BUCKETS)]
 _EMPTY: list[float] = [0] * _BUCKETS
 _IDLE: list[float] = [0] * SECONDS
 _COPY_EVERY = 10  # seconds
+_CALLS, _ERRORS = attrgetter("calls"), attrgetter("errors")
 _EDGES = [2.0 ** (_LEAST + (i + 1) / _STEPS) for i in range(_BUCKETS - 1)]
 
 _log = logging.getLogger("resilience")
@@ -106,9 +107,9 @@ class Row:
         buckets = list(map(sub, end.buckets, first.buckets))
         mine.add(first, end, buckets)
         total.add(first, end, buckets)
-        calls = [after.calls - before.calls for before, after in pairwise(marks)]
-        errors = [after.errors - before.errors for before, after in pairwise(marks)] if mine.errors else _IDLE
-        return mine, calls, errors
+        calls = list(map(_CALLS, marks))
+        errors = list(map(_ERRORS, marks)) if mine.errors else [0.0] * len(marks)
+        return mine, list(map(sub, calls[1:], calls)), list(map(sub, errors[1:], errors))
 
 
 class _Mark:
@@ -151,7 +152,7 @@ class Lately:
         self.attempts += last.attempts - first.attempts
         self.seconds += last.seconds - first.seconds
         self.backoff += last.backoff - first.backoff
-        self.buckets = list(map(add, self.buckets, buckets))
+        self.buckets = buckets if self.buckets is _EMPTY else list(map(add, self.buckets, buckets))
 
     @property
     def effective(self) -> float | None:
