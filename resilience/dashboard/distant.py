@@ -54,6 +54,8 @@ class Distant:
             if len(self.rows) >= _MOST:
                 del self.rows[next(iter(self.rows))]
             row = self.rows[key] = Row(key[1])
+        now = self._now()
+        row.turn_if_due(now)
         probability = number(call, "resilience.sampling.probability", 1.0)
         weight = 1 / min(max(probability, 1e-4), 1.0)
         for span in attempts:

@@ -74,8 +74,7 @@ class Row:
 
     def ended(self, now: float, seconds: float, outcome: str = "ok", weight: float = 1) -> None:
         """A call ended after so many seconds."""
-        if now >= self._next:
-            self.turn(now)
+        self.turn_if_due(now)
         self.calls += weight
         self.seconds += seconds * weight
         if outcome == "ok":
@@ -86,8 +85,10 @@ class Row:
                 self.errors += weight
         self.buckets[bisect_left(_EDGES, seconds)] += weight
 
-    def turn(self, now: float) -> None:
-        """Note how far it has come, once for each second since the last time."""
+    def turn_if_due(self, now: float) -> None:
+        """In a new second, before anything is added: note how far it has come, for each second since the last time."""
+        if now < self._next:
+            return
         second = math.floor(now)
         missed = SECONDS if self._next == -math.inf else min(SECONDS, int(second - self._next) + 1)
         if second >= self._copy_at:  # copies of the histogram are large: one in ten seconds
@@ -97,8 +98,7 @@ class Row:
 
     def lately(self, now: float, total: Lately) -> tuple[Lately, list[float], list[float]]:
         """What the last minute added, and calls and errors of each of its seconds; added to a `total`, too."""
-        if now >= self._next:
-            self.turn(now)
+        self.turn_if_due(now)
         end = _Mark(self, self.buckets)
         marks = [*self._marks, end]
         first, mine = marks[0], Lately()
@@ -208,12 +208,15 @@ class Tally:
         self.version += 1
 
     def row(self, op: str) -> Row:
-        """The counts of one operation."""
+        """The counts of one operation, ready to be added to."""
         rows = self.rows
         row = rows.get(op)
         if row is None:
             name = op if len(rows) < _MOST_OPS else _OTHERS
-            row = rows.get(name) or rows.setdefault(name, Row(name))
+            row = rows.get(name)
+            if row is None:
+                row = rows[name] = Row(name)
+        row.turn_if_due(self.now())
         return row
 
     def around_call(self, next: Handler, kit: Kit) -> Handler:
@@ -233,10 +236,8 @@ class Tally:
                 raise
             end = now()
             row = rows.get(call.op.name)
-            if row is None:
+            if row is None or end >= row._next:
                 row = self.row(call.op.name)
-            if end >= row._next:
-                row.turn(end)
             row.calls += 1
             row.ok += 1
             row.seconds += end - begun
@@ -246,7 +247,7 @@ class Tally:
         return run
 
     def around_attempt(self, next: Handler, kit: Kit) -> Handler:
-        judge, rows = kit.judge, self.rows
+        now, judge, rows = kit.now, kit.judge, self.rows
 
         async def run(call: Call) -> Any:
             try:
@@ -258,7 +259,7 @@ class Tally:
                     _log.exception("counting an attempt of %s failed; the call goes on", call.op.name)
                 raise
             row = rows.get(call.op.name)
-            if row is None:
+            if row is None or now() >= row._next:
                 row = self.row(call.op.name)
             row.good += 1
             attempt = call.made

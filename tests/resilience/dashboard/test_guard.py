@@ -31,7 +31,9 @@ def test_another_host_than_loopback_needs_a_token(host: str) -> None:
     Dashboard(host="127.0.0.2")
 
 
-@pytest.mark.parametrize("options", [{"token": ""}, {"token": " x"}, {"port": -1}, {"port": 65536}, {"port": True}, {"host": " "}])
+@pytest.mark.parametrize(
+    "options", [{"token": ""}, {"token": " x"}, {"port": -1}, {"port": 65536}, {"port": True}, {"host": " "}]
+)
 def test_what_is_no_place_is_refused(options: dict[str, object]) -> None:
     """An empty token would let everybody in."""
     with pytest.raises(ConfigError, match="dashboard: "):
@@ -43,12 +45,30 @@ async def test_a_host_that_is_not_ours_is_misdirected() -> None:
     """DNS rebinding: a name that somebody else made point here. So is no Host, two of them, and nonsense."""
     async with served(allowed_hosts=["Board.Example.com"]) as dashboard:
         port = dashboard.address.rsplit(":", 1)[1]
-        for host in ("127.0.0.1", f"localhost:{port}", f"[::1]:{port}", "LOCALHOST", "board.example.com", "localhost.:1"):
+        for host in (
+            "127.0.0.1",
+            f"localhost:{port}",
+            f"[::1]:{port}",
+            "LOCALHOST",
+            "board.example.com",
+            "localhost.:1",
+        ):
             assert (await ask(dashboard, "/api/snapshot", headers={"Host": host})).status == 200, host
-        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "192.0.2.7", "a@127.0.0.1", "x:y", "[", ""):
+        for host in (
+            "evil.example",
+            f"evil.example:{port}",
+            "127.0.0.1.evil.example",
+            "192.0.2.7",
+            "a@127.0.0.1",
+            "x:y",
+            "[",
+            "",
+        ):
             reply = await ask(dashboard, "/api/snapshot", headers={"Host": host})
             assert (reply.status, list(reply.json)) == (421, ["error"]), host
-        twice = await raw(dashboard, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        twice = await raw(
+            dashboard, b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+        )
         assert b" 421 " in twice.split(b"\r\n")[0] or b" 400 " in twice.split(b"\r\n")[0]
         assert b" 421 " in (await raw(dashboard, b"GET / HTTP/1.0\r\n\r\n")).split(b"\r\n")[0]
 
@@ -67,7 +87,12 @@ async def test_another_sites_page_gets_nothing() -> None:
     """Neither by what a browser says of the origin, nor by what it says of the site."""
     async with served() as dashboard:
         own = dashboard.address
-        for path, method in (("/v1/traces", "POST"), ("/api/import", "POST"), ("/api/controls", "POST"), ("/api/stream", "GET")):
+        for path, method in (
+            ("/v1/traces", "POST"),
+            ("/api/import", "POST"),
+            ("/api/controls", "POST"),
+            ("/api/stream", "GET"),
+        ):
             for headers in (
                 {"Origin": "http://evil.example"},
                 {"Origin": "null"},
@@ -77,7 +102,9 @@ async def test_another_sites_page_gets_nothing() -> None:
                 {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
             ):
                 assert (await ask(dashboard, path, method, headers=headers)).status == 403, (path, headers)
-        assert (await ask(dashboard, "/api/snapshot", headers={"Origin": own, "Sec-Fetch-Site": "same-origin"})).status == 200
+        assert (
+            await ask(dashboard, "/api/snapshot", headers={"Origin": own, "Sec-Fetch-Site": "same-origin"})
+        ).status == 200
         link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
         assert (await ask(dashboard, "/api/snapshot", headers=link)).status == 200
         assert (await ask(dashboard, "/v1/traces", "POST", headers=link)).status == 403
@@ -87,7 +114,12 @@ async def test_another_sites_page_gets_nothing() -> None:
 async def test_every_reply_carries_the_headers() -> None:
     """Answers, errors, refusals of the guard; data is never stored by a browser, and nobody else may read it."""
     async with served() as dashboard:
-        for path, headers in (("/api/snapshot", {}), ("/nowhere", {}), ("/api/traces?q=zz:1", {}), ("/", {"Host": "evil.example"})):
+        for path, headers in (
+            ("/api/snapshot", {}),
+            ("/nowhere", {}),
+            ("/api/traces?q=zz:1", {}),
+            ("/", {"Host": "evil.example"}),
+        ):
             reply = await ask(dashboard, path, headers=headers)
             assert reply.headers["Content-Security-Policy"] == CSP
             assert reply.headers["X-Content-Type-Options"] == "nosniff"
@@ -110,7 +142,16 @@ async def test_other_methods_are_not_served() -> None:
 async def test_without_the_token_nothing_is_told() -> None:
     """But for the page's own files, which are no secret. A browser is led to the login."""
     async with served(token=TOKEN) as dashboard:
-        for path in ("/api/snapshot", "/api/stream", "/api/traces", "/metrics", "/", "/traces/x", "/login/x", "/nowhere"):
+        for path in (
+            "/api/snapshot",
+            "/api/stream",
+            "/api/traces",
+            "/metrics",
+            "/",
+            "/traces/x",
+            "/login/x",
+            "/nowhere",
+        ):
             assert (await ask(dashboard, path)).status == 401, path
         for path in ("/v1/traces", "/api/import", "/api/controls"):
             assert (await ask(dashboard, path, "POST")).status == 401, path
@@ -135,7 +176,12 @@ async def test_the_token_opens_as_a_header_and_as_a_cookie() -> None:
         cookie = http.cookies.SimpleCookie(reply.headers["Set-Cookie"])
         ((name, morsel),) = cookie.items()
         assert name.endswith(dashboard.address.rsplit(":", 1)[1])
-        assert (morsel["httponly"], morsel["samesite"], TOKEN in morsel.value, len(morsel.value) >= 43) == (True, "Strict", False, True)
+        assert (morsel["httponly"], morsel["samesite"], TOKEN in morsel.value, len(morsel.value) >= 43) == (
+            True,
+            "Strict",
+            False,
+            True,
+        )
         given = {"Cookie": f"{name}={morsel.value}"}
         assert (await ask(dashboard, "/api/snapshot", headers=given)).status == 200
         assert (await ask(dashboard, "/api/snapshot", headers={"Cookie": f"{name}={morsel.value}x"})).status == 401
