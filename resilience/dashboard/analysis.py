@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .rows import Span
+from .rows import Span, epoch_ms
 from .summary import Trace, error_of, number, outcome_of, text
 
 __all__ = ["SEGMENTS", "analyse", "sentence"]
@@ -55,7 +55,7 @@ def analyse(trace: Trace) -> dict[str, Any]:
     why = trace.summary.why or _sentence(call, tree.attempts_of(call))
     return {
         "trace_id": trace.trace_id,
-        "start": begins / 1e6,
+        "start": epoch_ms(begins),
         "duration_ms": (ends - begins) / 1e6,
         "summary": trace.summary.to_json(why),
         "why": why,

@@ -1,6 +1,6 @@
 """OTLP/HTTP traces, protobuf or JSON, from anybody: bytes in, spans out.
 
-All that a hostile sender can do is be refused. A request that cannot be read is one `IngestError`, with the HTTP status to answer. A span that cannot be used (an id
+A request that cannot be read is one `IngestError`, with the HTTP status to answer. A span that cannot be used (an id
 that is none) costs only itself: it is counted as rejected, as OTLP's partial success wants it. The surprising danger is
 that small input grows large when it is parsed; `otlp_protobuf` and `otlp_json` each say what they do about it.
 """
@@ -18,7 +18,10 @@ _READERS = {"application/x-protobuf": otlp_protobuf.read, "application/json": ot
 
 
 def read(body: bytes, content_type: str, content_encoding: str = "", limits: Limits = LIMITS) -> Batch:
-    """The spans of a request, by its two headers. Tens of microseconds a span: call it in a thread. Raises `IngestError`."""
+    """The spans of a request, by its two headers. Raises `IngestError`.
+
+    It takes tens of microseconds a span, so a server calls it in a thread.
+    """
     if len(body) > limits.request:
         raise IngestError(413, f"the body has more than {limits.request} bytes")
     reader = _READERS.get(content_type.partition(";")[0].strip().lower())

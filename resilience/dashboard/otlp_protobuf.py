@@ -21,6 +21,7 @@ from .rows import (
     Span,
     instance_of,
     service_of,
+    shared,
     tidy_attributes,
     tidy_text,
     tidy_time,
@@ -86,7 +87,7 @@ def _scope(batch: Batch, message: Any, scope: memoryview, who: tuple[str, str], 
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The length-delimited fields of a message: their numbers and bytes; others are passed over. `IngestError` if cut."""
+    """The length-delimited fields of a message: numbers and bytes; others are passed over. Raises `IngestError`."""
     at, end = 0, len(message)
     while at < end:
         key, at = _varint(message, at)
@@ -139,7 +140,7 @@ def _span(message: Any, who: tuple[str, str], limits: Limits) -> Span | None:
         trace_id=trace_id.hex(),
         span_id=span_id.hex(),
         parent_id=parent_id.hex() if any(parent_id) else "",
-        name=tidy_text(message.name, MOST_NAME),
+        name=shared(tidy_text(message.name, MOST_NAME)),
         kind=KINDS[kind] if 0 <= kind < len(KINDS) else KINDS[0],
         start_ns=start,
         end_ns=max(start, tidy_time(message.end_time_unix_nano)),

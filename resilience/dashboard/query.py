@@ -1,8 +1,8 @@
 """Questions about many traces: the list, errors grouped by cause, the latency heatmap, what is different about some.
 
 Pure functions of the traces that a store holds (``store.traces()``); the answers are the JSON objects of the
-dashboard's interface. `since` and `until` are milliseconds since 1970. A call that was kept with probability p counts 1/p times
-where a distribution is wanted, since the tail keeps every slow one and few of the fast.
+dashboard's interface. `since` and `until` are milliseconds since 1970. A call that was kept with probability p
+counts 1/p times where a distribution is wanted, since the tail keeps every slow one and few of the fast.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from typing import Any, NamedTuple
 
 from .analysis import sentence
 from .filters import FilterError, parse
-from .rows import Span
+from .rows import Span, epoch_ms
 from .summary import Trace, error_of, number, outcome_of, text
 
 __all__ = ["FilterError", "bubble", "compare", "errors", "heatmap", "listing"]
 
 MOST_LISTED = 1_000
 _SPARK = 30  # columns of a sparkline
-_SAMPLE = 1_000  # traces of either side whose attributes are compared
+_SAMPLE = 500  # traces of either side whose attributes are compared
 _MOST_GROUPS = 500
 _MOST_ROWS = 100
+_LATEST = 1e13  # milliseconds: the year 2286
 
 
 # ------------------------------------------------------------------------------------------------------- the list
@@ -40,7 +41,7 @@ def listing(
     limit: int = 100,
     before: str | None = None,
 ) -> dict[str, Any]:
-    """The newest traces that fit the filter, `limit` of them, beginning at the cursor `before`. Raises `FilterError`."""
+    """The `limit` newest traces that fit the filter, beginning at the cursor `before`. Raises `FilterError`."""
     began = time.perf_counter()
     found = _within(traces, q, since, until)
     matched = len(found)
@@ -65,14 +66,23 @@ def describe(trace: Trace) -> dict[str, Any]:
 
 def _within(traces: Iterable[Trace], q: str, since: float | None, until: float | None) -> list[tuple[int, str, Trace]]:
     """When it began, its id, and the trace itself, of those that fit."""
-    fits = parse(q)
-    first = -math.inf if since is None else since * 1e6
-    last = math.inf if until is None else until * 1e6
+    fits = parse(q) if q.strip() else None
+    first, last = _bounds(since, until)
     return [
         (start, trace.trace_id, trace)
         for trace in traces
-        if first <= (start := trace.summary.start_ns) <= last and fits(trace)
+        if first <= (start := trace.summary.start_ns) <= last and (fits is None or fits(trace))
     ]
+
+
+def _bounds(since: float | None, until: float | None) -> tuple[float, float]:
+    """From when to when, in nanoseconds, both included."""
+    for name, value in (("since", since), ("until", until)):
+        if value is not None and not abs(value) < _LATEST:
+            raise FilterError(f"`{name}` is no time in milliseconds since 1970")
+    first = -math.inf if since is None else round(since * 1_000) * 1_000
+    last = math.inf if until is None else round(until * 1_000) * 1_000 + 999
+    return first, last
 
 
 def _cursor(said: str) -> tuple[int, str]:
@@ -93,8 +103,7 @@ class _Failure(NamedTuple):
 def errors(traces: Iterable[Trace], since: float | None = None, until: float | None = None) -> dict[str, Any]:
     """Failed calls by cause, operation and service, the most frequent first, with what happened when."""
     groups: dict[tuple[str, str, str], list[_Failure]] = {}
-    first = -math.inf if since is None else since * 1e6
-    last = math.inf if until is None else until * 1e6
+    first, last = _bounds(since, until)
     for trace in traces:
         for span in _failures(trace):
             if first <= span.start_ns <= last:
@@ -144,8 +153,8 @@ def _group(key: tuple[str, str, str], failures: list[_Failure], begins: int, end
         "op": op,
         "service": service,
         "count": len(failures),
-        "first": min(failures).at / 1e6,
-        "last": newest.at / 1e6,
+        "first": epoch_ms(min(failures).at),
+        "last": epoch_ms(newest.at),
         "spark": spark,
         "example": newest.trace_id,
     }
@@ -185,14 +194,14 @@ def heatmap(
     if not calls:
         return {"t": [], "ms": [], "counts": [], "dots": [], "p50": [], "p99": []}
     bins = min(max(bins, 1), 500)
-    begins = min(call.at for call in calls) if since is None else int(since * 1e6)
-    ends = max(call.at for call in calls) if until is None else int(until * 1e6)
+    begins = min(call.at for call in calls) if since is None else int(_bounds(since, until)[0])
+    ends = max(call.at for call in calls) if until is None else int(_bounds(since, until)[1])
     edges = _edges([call.ms for call in calls], min(max(rows, 1), 100))
     columns: list[list[_Timed]] = [[] for _ in range(bins)]
     for call in calls:
         columns[_column(call.at, begins, ends, bins)].append(call)
     return {
-        "t": [(begins + (ends - begins) * column / bins) / 1e6 for column in range(bins)],
+        "t": [epoch_ms(begins + (ends - begins) * column // bins) for column in range(bins)],
         "ms": edges,
         "counts": [_counted(column, edges) for column in columns],
         "dots": [dot for column in columns for dot in _dots(column)],
@@ -203,8 +212,7 @@ def heatmap(
 
 def _timed(traces: Iterable[Trace], op: str, since: float | None, until: float | None) -> Iterator[_Timed]:
     """The calls of this operation; without one, the call of each trace."""
-    first = -math.inf if since is None else since * 1e6
-    last = math.inf if until is None else until * 1e6
+    first, last = _bounds(since, until)
     for trace in traces:
         for span in trace.calls if op else (trace.principal,):
             if span is None or not span.is_call or not first <= span.start_ns <= last:
@@ -240,7 +248,7 @@ def _dots(column: Sequence[_Timed]) -> list[dict[str, Any]]:
     slowest = heapq.nlargest(3, column, key=lambda call: (call.ms, call.trace_id))
     bad = heapq.nlargest(2, (c for c in column if c.outcome != "ok" and c not in slowest), key=lambda call: call.ms)
     return [
-        {"at": call.at / 1e6, "ms": call.ms, "trace_id": call.trace_id, "outcome": call.outcome}
+        {"at": epoch_ms(call.at), "ms": call.ms, "trace_id": call.trace_id, "outcome": call.outcome}
         for call in sorted((*slowest, *bad))
     ]
 
@@ -263,7 +271,7 @@ def percentile(calls: Sequence[_Timed], share: float) -> float | None:
 def bubble(traces: Iterable[Trace], q: str, since: float | None = None, until: float | None = None) -> dict[str, Any]:
     """Which values of which attributes are more, or less, frequent among the traces that fit than among the others.
 
-    The newest thousand of either side are compared. Numbers with a fraction (times) are left out: hardly two are equal.
+    The newest 500 of either side are compared. Numbers with a fraction (times) are left out: hardly two are equal.
     """
     every = _within(traces, "", since, until)
     fits = parse(q)

@@ -11,8 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["KINDS", "MOST_ATTRIBUTES", "MOST_TEXT", "STATUSES", "Span", "from_readable", "instance_of", "service_of",
-           "tidy", "tidy_attributes", "tidy_text", "tidy_time"]  # fmt: skip
+__all__ = [
+    "KINDS",
+    "MOST_ATTRIBUTES",
+    "MOST_TEXT",
+    "STATUSES",
+    "Span",
+    "epoch_ms",
+    "from_readable",
+    "instance_of",
+    "service_of",
+    "shared",
+    "tidy",
+    "tidy_attributes",
+    "tidy_text",
+    "tidy_time",
+]
 
 MOST_TEXT = 4_096  # characters of a value
 MOST_ATTRIBUTES = 128  # of a span
@@ -28,6 +42,9 @@ KINDS = (
     "consumer",
 )  # in the order of the SDK's numbers; OTLP's are one more
 STATUSES = ("unset", "ok", "error")  # in the order of OTLP's and the SDK's numbers
+_MOST_SHARED = 64  # characters of a value that others may have too
+_MOST_TEXTS = 10_000
+_texts: dict[str, str] = {}
 
 Value = Any  # str, int, float, bool, or a list of them
 
@@ -63,7 +80,7 @@ class Span:
     def weight(self) -> int:
         """About how many bytes it takes in memory: enough to keep a bound, no measurement."""
         texts = sum(len(value) for value in self.attributes.values() if isinstance(value, (str, list)))
-        return 450 + 60 * len(self.attributes) + texts + 150 * len(self.links) + len(self.name)
+        return 700 + 70 * len(self.attributes) + texts + 150 * len(self.links) + len(self.name)
 
 
 def from_readable(span: Any) -> Span:
@@ -74,7 +91,7 @@ def from_readable(span: Any) -> Span:
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
         parent_id=f"{parent.span_id:016x}" if parent is not None and parent.span_id else "",
-        name=tidy_text(span.name, MOST_NAME),
+        name=shared(tidy_text(span.name, MOST_NAME)),
         kind=KINDS[span.kind.value],
         start_ns=start,
         end_ns=max(start, tidy_time(span.end_time)),
@@ -88,12 +105,13 @@ def from_readable(span: Any) -> Span:
 
 def service_of(resource: Mapping[str, Any]) -> str:
     """The name of the program that a span comes from."""
-    return tidy_text(str(resource.get("service.name", "")), MOST_NAME)
+    return shared(tidy_text(str(resource.get("service.name", "")), MOST_NAME))
 
 
 def instance_of(resource: Mapping[str, Any]) -> str:
     """Which of the program's processes: its own id of an instance, else the operating system's of a process."""
-    return tidy_text(str(resource.get("service.instance.id") or resource.get("process.pid") or ""), MOST_NAME)
+    said = resource.get("service.instance.id") or resource.get("process.pid") or ""
+    return shared(tidy_text(str(said), MOST_NAME))
 
 
 def tidy_attributes(found: Mapping[str, Any]) -> dict[str, Value]:
@@ -102,8 +120,18 @@ def tidy_attributes(found: Mapping[str, Any]) -> dict[str, Value]:
     for key, value in found.items():
         if len(kept) == MOST_ATTRIBUTES:
             break
-        kept[key if len(key) <= MOST_NAME and key.isascii() else tidy_text(key, MOST_NAME)] = tidy(value)
+        plain = tidy(value)
+        if type(plain) is str and len(plain) <= _MOST_SHARED:
+            plain = shared(plain)
+        kept[shared(tidy_text(key, MOST_NAME))] = plain
     return kept
+
+
+def shared(text: str) -> str:
+    """The same text, one object for all spans that have it: a third of the memory. Forgotten when there are many."""
+    if len(_texts) >= _MOST_TEXTS:
+        _texts.clear()
+    return _texts.setdefault(text, text)
 
 
 def tidy(value: Any) -> Value:
@@ -138,6 +166,11 @@ def tidy_text(text: str, most: int = MOST_TEXT) -> str:
     if len(text) > most:
         text = text[: most - 1] + "…"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def epoch_ms(nanoseconds: int) -> float:
+    """Milliseconds since 1970, exact to the microsecond: 19 digits are more than a float holds."""
+    return nanoseconds // 1_000 / 1_000
 
 
 def tidy_time(nanoseconds: int | None) -> int:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ _MOST_WAITING = 20_000  # spans
 _BATCH = 2_000  # spans in a transaction
 _GATHER = 0.25  # seconds that a batch may grow
 _BUSY = 1.0  # seconds to wait for another process's lock
+_HARD = 2.0  # times the wanted size: SQLite itself lets the file grow no further
 _AGAIN = 5.0  # seconds until a file that could not be opened is tried again
 _CLEAN_EVERY = 30.0  # seconds
 _log = logging.getLogger("resilience")
 
+_Row = tuple[str, str, str]
 _TABLES = """
 CREATE TABLE traces (trace_id TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX traces_by_age ON traces (at);
@@ -53,7 +55,8 @@ class File:
         self._ends_by = float("inf")
         self._thread: threading.Thread | None = None
         self._in_trouble = False
-        self._try_at = self._clean_at = 0.0
+        self._try_at = 0.0
+        self._clean_at = time.monotonic() + _CLEAN_EVERY
         self._base: sqlite3.Connection | None = None
 
     # -- asked by the store -----------------------------------------------------------------------------------
@@ -93,8 +96,9 @@ class File:
                     self._changed.wait(_GATHER)
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 last = self._closing and not self._waiting
+            before = self.written
             if batch and not (time.monotonic() < self._ends_by and self._guarded(partial(self._write, batch))):
-                self._drop(len(batch))
+                self._drop(len(batch) - (self.written - before))
             if time.monotonic() >= self._clean_at and not self._closing:
                 self._clean_at = time.monotonic() + _CLEAN_EVERY
                 self._guarded(self._clean)
@@ -151,7 +155,7 @@ class File:
             base.execute("PRAGMA synchronous = NORMAL")
             (version,) = base.execute("PRAGMA user_version").fetchone()
             (size,) = base.execute("PRAGMA page_size").fetchone()
-            base.execute(f"PRAGMA max_page_count = {max(self.most_bytes * 5 // 4 // size, 64)}")
+            base.execute(f"PRAGMA max_page_count = {max(int(self.most_bytes * _HARD) // size, 64)}")
             base.execute(f"PRAGMA journal_size_limit = {max(self.most_bytes // 8, 2**20)}")
             if version == 0:
                 base.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -164,6 +168,7 @@ class File:
 
     def _load(self, restore: Callable[[Sequence[Span]], bool], most_traces: int) -> None:
         base = self._opened()
+        self._clean()  # what is too old is not to come back
         ids = base.execute("SELECT trace_id FROM traces ORDER BY at DESC LIMIT ?", (most_traces,)).fetchall()
         for (trace_id,) in ids:
             rows = base.execute("SELECT body FROM spans WHERE trace_id = ?", (trace_id,))
@@ -171,18 +176,16 @@ class File:
                 return
 
     def _write(self, batch: Sequence[Span]) -> None:
+        """In portions of a quarter of the file, so that there is room again before there is none."""
         base, now = self._opened(), time.time()
-        with base:
-            base.executemany(
-                "INSERT OR IGNORE INTO traces VALUES (?, ?)",
-                [(trace_id, now) for trace_id in {s.trace_id for s in batch}],
-            )
-            base.executemany(
-                "INSERT OR IGNORE INTO spans VALUES (?, ?, ?)", [(s.trace_id, s.span_id, pack(s)) for s in batch]
-            )
-        self.written += len(batch)
-        if self._used() > self.most_bytes:
-            self._clean()
+        for some in _portions([(span.trace_id, span.span_id, pack(span)) for span in batch], self.most_bytes // 4):
+            with base:
+                traces = [(trace_id, now) for trace_id in {row[0] for row in some}]
+                base.executemany("INSERT OR IGNORE INTO traces VALUES (?, ?)", traces)
+                base.executemany("INSERT OR IGNORE INTO spans VALUES (?, ?, ?)", some)
+            self.written += len(some)
+            if self._used() > self.most_bytes:
+                self._clean()
 
     def _clean(self) -> None:
         """Delete whole traces: those that are too old, then the oldest until the file is a tenth below its size."""
@@ -214,6 +217,20 @@ class File:
         if self._base is None:
             raise sqlite3.OperationalError("not open")
         return self._base
+
+
+def _portions(rows: Sequence[_Row], most: int) -> Iterator[list[_Row]]:
+    """The rows in lists of about so many characters at most, one row at least."""
+    some: list[_Row] = []
+    size = 0
+    for row in rows:
+        if some and size + len(row[2]) > most:
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += len(row[2])
+    if some:
+        yield some
 
 
 def pack(span: Span) -> str:

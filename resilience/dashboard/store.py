@@ -101,6 +101,7 @@ class Store:
     def _add(self, spans: Sequence[Span]) -> list[Span]:
         fresh: list[Span] = []
         changed: dict[str, Trace] = {}
+        touched: set[Trace] = set()
         now = time.time()
         for span in spans:
             self.received += 1
@@ -110,8 +111,11 @@ class Store:
                 trace = self._traces[span.trace_id] = Trace(span.trace_id)
             if self._put(trace, span):
                 fresh.append(span)
+                touched.add(trace)
                 if trace.calls:
                     changed[trace.trace_id] = trace
+        for trace in touched:
+            trace.prepare()
         self._evict()
         if changed and self._tails:
             for tail in self._tails:
@@ -127,9 +131,10 @@ class Store:
             trace.cut += 1
             self.cut += 1
             return False
+        before = trace.weight
         trace.add(span)
         self._spans += 1
-        self._bytes += span.weight
+        self._bytes += trace.weight - before
         return True
 
     def _evict(self) -> None:
@@ -217,7 +222,7 @@ class Store:
                 "evicted": self.evicted,
                 "duplicates": self.duplicates,
                 "bytes": self._bytes,
-                "oldest": None if oldest is None else oldest.summary.start_ns / 1e6,
+                "oldest": None if oldest is None else oldest.summary.start_ms,
                 "sqlite": None if self.file is None else str(self.file.path),
                 "sqlite_dropped": 0 if self.file is None else self.file.dropped,
             }

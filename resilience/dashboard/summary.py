@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .rows import Span
+from .rows import Span, epoch_ms
 
 __all__ = ["Summary", "Trace", "error_of", "number", "outcome_of", "text"]
 
@@ -40,7 +40,7 @@ class Summary:
     @property
     def start_ms(self) -> float:
         """Milliseconds since 1970."""
-        return self.start_ns / 1e6
+        return epoch_ms(self.start_ns)
 
     @property
     def weight(self) -> float:
@@ -122,6 +122,10 @@ class Trace:
         if found is None or found[0] != count:
             found = self._summary = (count, _summary(self))
         return found[1]
+
+    def prepare(self) -> None:
+        """Work out now what a search asks first, while spans come in anyway."""
+        _ = self.summary
 
     @property
     def haystack(self) -> str:

@@ -11,7 +11,7 @@ __all__ = ["LIMITS", "Batch", "IngestError", "Limits", "decompressed"]
 
 
 class IngestError(Exception):
-    """A request that is refused whole. `status` is the HTTP status to answer with, the text one line that may be sent."""
+    """A request that is refused whole. `status` is the HTTP status to answer with; the text, one line, may be sent."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
