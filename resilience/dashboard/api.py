@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -25,27 +24,26 @@ from .query import FilterError
 if TYPE_CHECKING:
     from .guard import Guard
     from .live import Live
+    from .metering import Metering
     from .store import Store
     from .stream import Hub
 
 __all__ = ["Api", "refusal"]
 
-MOST_BODY = 8 * 2**20  # bytes of a request with spans, as they come
+MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
 _MOST_WAITING = 16  # questions, and requests with spans, at once
-_PLAIN = "text/plain; charset=utf-8"
 
 
 class Api:
-    """All handlers. `metrics` is what ``/metrics`` renders."""
+    """All handlers."""
 
-    def __init__(self, live: Live, store: Store, hub: Hub, guard: Guard) -> None:
-        self._live, self._store, self._hub, self._guard = live, store, hub, guard
+    def __init__(self, live: Live, store: Store, hub: Hub, guard: Guard, metering: Metering) -> None:
+        self._live, self._store, self._hub, self._guard, self._metering = live, store, hub, guard, metering
         self._pages = Pages()
         self._asker = ThreadPoolExecutor(1, "dashboard-ask")
         self._taker = ThreadPoolExecutor(1, "dashboard-take")
         self._waiting = 0
-        self.metrics: Any = None
 
     def routes(self) -> list[web.RouteDef]:
         """Every address."""
@@ -220,11 +218,11 @@ class Api:
         return _json({"ok": True})
 
     async def scrape(self, request: web.Request) -> web.Response:
-        try:
-            render = import_module("resilience.telemetry.prometheus").render
-        except (ImportError, AttributeError):
-            raise web.HTTPNotFound(text="this release exposes no metrics") from None
-        return web.Response(body=render(self.metrics).encode(), headers={"Content-Type": f"{_PLAIN}; version=0.0.4"})
+        found = self._metering.render(request.headers.get("Accept", ""))
+        if found is None:
+            raise web.HTTPNotFound(text="no calls are counted here: this dashboard watches no pipelines")
+        kind, text = found
+        return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
 
 def _soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

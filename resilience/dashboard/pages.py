@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
@@ -52,11 +53,12 @@ class _Page:
 
 
 class Pages:
-    """The files in the package's folder ``static``."""
+    """The files of a folder: the package's ``static`` by default."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Traversable | None = None) -> None:
         self._found: dict[str, _Page] = {}
-        folder = files(__package__ or "resilience.dashboard").joinpath("static")
+        if folder is None:
+            folder = files("resilience.dashboard").joinpath("static")
         for file in folder.iterdir() if folder.is_dir() else ():
             kind = next((kind for ending, kind in _TYPES.items() if file.name.endswith(ending)), None)
             if kind is not None:

@@ -23,6 +23,7 @@ from .api import MOST_BODY, Api
 from .door import Doors
 from .guard import HEADERS, Guard
 from .live import Live
+from .metering import Metering
 from .settings import check_place
 from .store import Store
 from .stream import Hub
@@ -63,11 +64,11 @@ class Dashboard:
             store if isinstance(store, Store) else Store(path=None if store is None else os.fspath(store))
         )
         self.live = Live(store=self.store)
-        self._tracing = Tracing(self.store)
+        self._tracing, self._metering = Tracing(self.store), Metering()
         self._guard = Guard(host, token, allowed_hosts)
         self._hub = Hub(self.live, self.store)
         self.live.controls, self.live.csrf = controls, self._guard.csrf
-        self._api = Api(self.live, self.store, self._hub, self._guard)
+        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering)
         self._doors: Doors
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -88,14 +89,14 @@ class Dashboard:
         if self._runner is None:
             self._pipelines += found
         else:
-            self._tracing.follow(found)
-            self.live.watch(*found)
+            self._observe(found)
 
     def forget(self, *pipelines: Any) -> None:
         """Show these no more; their traces stay."""
         found = list(_flat(pipelines))
         self._pipelines = [one for one in self._pipelines if all(one is not other for other in found)]
         self._tracing.leave(found)
+        self._metering.leave(found)
         self.live.forget(*found)
 
     async def start(self) -> None:
@@ -124,14 +125,19 @@ class Dashboard:
             self._runner = None
             raise ConfigError(_trouble(error, *self._place)) from None
         self._guard.cookie = f"resilience-{self.address.rsplit(':', 1)[1]}"  # browsers keep one jar for all ports
-        self._tracing.follow(self._pipelines)
-        self.live.watch(*self._pipelines)
+        self._observe(self._pipelines)
+
+    def _observe(self, pipelines: Sequence[Pipeline]) -> None:
+        self._tracing.follow(pipelines)
+        self._metering.follow(pipelines)
+        self.live.watch(*pipelines)
 
     async def aclose(self) -> None:
         """End: pages that listen are let go, pipelines left alone, the store written out if it was made here."""
         server, self._server = self._server, None
         runner, self._runner = self._runner, None
         self._tracing.close()
+        self._metering.leave()
         self.live.forget(*(tally.pipeline for tally in self.live.tallies))
         if server is not None and runner is not None:
             server.close()
