@@ -48,7 +48,8 @@ async def run(*, seconds: float, seed: int, live: bool = False, dashboard: bool 
         code = await (_run_live(console, seconds, board) if live else _three_acts(console, seconds, seed, board))
         if board is not None and not live:
             console.print(
-                f"\nThe dashboard stays for {stay:g} s, with calls going on: {board.address}  (Ctrl-C ends it)"
+                f"\nThe dashboard stays for {stay:g} s, with calls going on: {board.address}  (Ctrl-C ends it)",
+                soft_wrap=True,
             )
             await _encore(board, seed, stay)
     return code
@@ -70,9 +71,12 @@ async def _dashboard(console: Console) -> Dashboard:
 
 
 async def _encore(board: Dashboard, seed: int, seconds: float) -> None:
-    async with Simulator(seed=seed, faults=FAULTS) as rough, _manager(rough.url, seed) as manager:
-        async with _shown(board, manager):
-            await operate(manager, seconds)
+    async with (
+        Simulator(seed=seed, faults=FAULTS) as rough,
+        _manager(rough.url, seed) as manager,
+        _shown(board, manager),
+    ):
+        await operate(manager, seconds)
 
 
 async def _three_acts(console: Console, seconds: float, seed: int, board: Dashboard | None) -> int:

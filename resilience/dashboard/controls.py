@@ -1,4 +1,4 @@
-"""What may be changed from the page, where that is enabled: a circuit is isolated, closed or probed; chaos goes on or off.
+"""What may be changed from the page, where enabled: a circuit is isolated, closed or probed; chaos goes on or off.
 
 Nothing is made here: a circuit that does not exist yet is not found.
 """

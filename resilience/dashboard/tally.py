@@ -108,7 +108,7 @@ class Row:
         mine.add(first, end, buckets)
         total.add(first, end, buckets)
         calls = list(map(_CALLS, marks))
-        errors = list(map(_ERRORS, marks)) if mine.errors else [0.0] * len(marks)
+        errors = list(map(_ERRORS, marks)) if mine.errors else [0] * len(marks)
         return mine, list(map(sub, calls[1:], calls)), list(map(sub, errors[1:], errors))
 
 

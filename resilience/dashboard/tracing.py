@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,12 +42,16 @@ class Tracing:
             self._feed(getattr(tracer, "provider", None))
 
     def _tracer(self) -> Any:
+        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
 
         from ..telemetry.spans import Tracer
 
         if self._own is None:
-            self._own = Tracer(TracerProvider(shutdown_on_exit=False))
+            resource = Resource.create()
+            if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
+                resource = resource.merge(Resource({"service.name": Path(sys.argv[0]).stem or "python"}))
+            self._own = Tracer(TracerProvider(resource=resource, shutdown_on_exit=False))
         return self._own
 
     def _feed(self, provider: Any) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import json
 from collections.abc import Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -66,7 +66,5 @@ async def raw(where: Dashboard, data: bytes) -> bytes:
         return await reader.read()
     finally:
         writer.close()
-        try:
+        with suppress(ConnectionError):
             await writer.wait_closed()
-        except ConnectionError:
-            pass

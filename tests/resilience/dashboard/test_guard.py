@@ -13,14 +13,15 @@ from resilience.dashboard import guard
 from resilience.dashboard.pages import LOGIN
 from resilience.dashboard.server import Dashboard
 
-TOKEN = "a-token-of-many-letters-0123456789"
+TOKEN = "a-token-of-many-letters-0123456789"  # noqa: S105 (of this test alone)
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (what is tested is that it is refused)
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "dashboard.example.com"])
+@pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.0.2.7", "dashboard.example.com"])
 def test_another_host_than_loopback_needs_a_token(host: str) -> None:
     """Refused when it is made, in one line that says what to do."""
     with pytest.raises(ConfigError, match="no token") as caught:
@@ -76,7 +77,7 @@ async def test_a_host_that_is_not_ours_is_misdirected() -> None:
 @on_sockets
 async def test_off_loopback_a_bare_address_will_do() -> None:
     """Nobody can rebind an address; names still need to be allowed."""
-    async with served(host="0.0.0.0", token=TOKEN) as dashboard:
+    async with served(host=EVERYWHERE, token=TOKEN) as dashboard:
         for host, status in (("192.0.2.7:8787", 200), ("evil.example", 421)):
             headers = {"Host": host, "Authorization": f"Bearer {TOKEN}"}
             assert (await ask(dashboard, "/api/snapshot", headers=headers)).status == status

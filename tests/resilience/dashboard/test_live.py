@@ -118,8 +118,8 @@ def test_quantiles_are_within_a_step() -> None:
     row.ended(1.0, 0.0)
     lately, *_ = row.lately(1.0, Lately())
     low, high = quantiles(lately.buckets, 0.5, 1.0)
-    assert low is not None and low < 0.05
-    assert high is not None and high > 200_000
+    assert low == pytest.approx(0.03, rel=0.1)
+    assert high == pytest.approx(256_000, rel=0.1)
 
 
 @virtual
@@ -183,9 +183,8 @@ async def test_limits_bulkheads_budgets_and_chaos_stand_there() -> None:
         return "ok"
 
     budget = RetryBudget()
-    market = Pipeline(
-        Retry(attempts=2, budget=budget), RateLimit("10/5s"), Bulkhead(7), Timeout(1), Chaos(rate=0.25, latency=0.1), name="market"
-    )  # fmt: skip
+    policies = (Retry(attempts=2, budget=budget), RateLimit("10/5s"), Bulkhead(7), Timeout(1))
+    market = Pipeline(*policies, Chaos(rate=0.25, latency=0.1), name="market")
     live = Live([market])
     await market.run(takes_call(target), op=READ)
     await asyncio.sleep(1)
@@ -266,12 +265,12 @@ def test_a_snapshot_has_the_fields_of_the_interface_and_is_json() -> None:
     store = Store()
     shown = json.loads(msgspec.json.encode(Live([Pipeline(Retry(attempts=2), name="market")], store).snapshot(1.5)))
     assert shown["at"] == 1500
-    assert shown["pipelines"] == [
-        {"name": "market", "describe": [{"policy": "retry", "attempts": 2}], "attempt": 1}
-    ] or (shown["pipelines"][0]["describe"][0]["policy"] == "retry")
+    assert [(row["name"], row["describe"][0]["policy"], row["attempt"]) for row in shown["pipelines"]] == [
+        ("market", "retry", 1)
+    ]
     assert set(shown) == {
-        "at", "uptime_s", "version", "controls", "csrf", "processes", "headline", "ops", "breakers", "limits", "bulkheads",
-        "budgets", "pools", "chaos", "store", "exporter", "pipelines",
+        "at", "uptime_s", "version", "controls", "csrf", "processes", "headline", "ops", "breakers", "limits",
+        "bulkheads", "budgets", "pools", "chaos", "store", "exporter", "pipelines",
     }  # fmt: skip
     assert (shown["controls"], shown["csrf"], shown["exporter"], shown["headline"]["p50_ms"]) == (
         False,
@@ -308,9 +307,7 @@ def test_spans_count_by_the_chance_that_they_were_kept_with() -> None:
     distant = Distant(lambda: 5.0)
     failed = attempt(3, 2, resilience__attempt__outcome="failed")
     again = attempt(4, 2, resilience__attempt__kind="retry")
-    distant.heard(
-        [attempt(9, 8), call(1, 0.01), attempt(5, 1), failed, again, call(2, **{"resilience__wait__backoff": 0.5})]
-    )
+    distant.heard([attempt(9, 8), call(1, 0.01), attempt(5, 1), failed, again, call(2, resilience__wait__backoff=0.5)])
     row = distant.rows["market", "ticker"]
     assert (row.calls, row.ok, row.good, row.bad, row.backoff) == (101, 101, 101, 1, 0.5)
     assert row.attempts == {"original": 101, "retry": 1, "hedge": 0, "probe": 0}
