@@ -171,6 +171,16 @@ class Pipeline:
         self._observers += observers
         self._linked = _TO_NONE  # the next call links anew
 
+    def unobserve(self, *observers: Emit) -> None:
+        """Tell these nothing any more, from the next call on."""
+        self._observers = tuple(one for one in self._observers if not any(one is other for other in observers))
+        self._linked = _TO_NONE
+
+    @property
+    def observers(self) -> tuple[Emit, ...]:
+        """Who is told, in order."""
+        return self._observers
+
     def describe(self) -> dict[str, Any]:
         """What it is, as plain data: settings that are not the default; `attempt` policies lie above the boundary."""
         policies = [describe(policy) for policy in self.policies]
