@@ -67,13 +67,12 @@ class Flights:
 class _Flight:
     """One call of what lies beneath, and a future for each who waits for its outcome, in order of arrival."""
 
-    __slots__ = ("_board", "_by_key", "_first", "_key", "_tasks", "_waiters", "call", "ended", "task")
+    __slots__ = ("_board", "_by_key", "_first", "_key", "_tasks", "_waiters", "call", "task")
     task: Task[None]
 
     def __init__(self, board: Flights, key: Hashable, call: Call) -> None:
         self._board, self._by_key, self._tasks, self._key = board, board.by_key, board.tasks, key
         self._waiters: dict[Future[Any], None] = {}
-        self.ended = False  # has an outcome, or was given up: nobody may join
         self._first, self.call = call, call.copy()  # its attempts are those of the first caller
         self.call.deadline = None
         self._by_key[key] = self
@@ -106,13 +105,13 @@ class _Flight:
         """See to those who still wait where the task ended as no flight should, or never began."""
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if not self.ended:
+        if not all(waiter.done() for waiter in self._waiters):
             self._end()
             what = f"the flight of {self.call.op.name!r} was cancelled by nobody who waits for it"
             self._fail(error or ResilienceError(what))
 
     def _end(self) -> None:
-        self.ended = True
+        """From here on nobody may join."""
         self._first.attempt = self.call.attempt  # what the policies above the first caller look at
         if self._by_key.get(self._key) is self:
             del self._by_key[self._key]
@@ -162,9 +161,7 @@ class _Flight:
             return False
         del self._waiters[waiter]
         self._board.waiting -= 1
-        if waiter.done() and not waiter.cancelled():
-            waiter.exception()  # in the tick of a cancellation nobody else looks at it
-        if self._waiters or self.ended:
+        if self._waiters or self.task.done():
             return False
         self._end()
         self.task.cancel()

@@ -122,7 +122,7 @@ class Lender:
                 raise PoolExhausted(f"the opening of {self._pool.name!r} was cancelled")
             error = opening.exception()
             if error is not None:
-                raise copy_error(error)  # of which nobody else is raised the same: see resilience.copies
+                raise error if self.waiting == 1 else copy_error(error)  # the last who waits may have the original
         finally:
             del opening, error  # they hold the error, whose traceback refers to this frame
         return True

@@ -155,6 +155,36 @@ async def test_sleep_until_open_sleeps_as_long_as_it_must() -> None:
     await circuit.sleep_until_open()
 
 
+def test_only_a_plain_closed_circuit_is_calm(clock: Clock) -> None:
+    """Nobody has to ask it then; in every other case somebody wants to know, or decides."""
+    circuit = circuit_of(clock)
+    assert circuit.calm is circuit._state
+    for change in (circuit.open, circuit.half_open):
+        change()
+        assert circuit.calm is None
+    circuit.close()
+    assert circuit.calm is circuit._state
+    for mode, calm in (("forced_open", False), ("disabled", False), ("shadow", True), ("normal", True)):
+        circuit.switch(mode)  # type: ignore[arg-type]
+        assert (circuit.calm is circuit._state) is calm
+    circuit.add_listener(Diary())
+    assert circuit.calm is None
+    assert circuit_of(clock, RULES._replace(count_window=9)).calm is None
+    assert circuit_of(clock, RULES._replace(slow_after=9.0)).calm is None
+
+
+def test_on_another_clock_a_ramp_is_over(clock: Clock) -> None:
+    """Nobody knows when it would end; on the same clock it goes on."""
+    circuit = circuit_of(clock, RULES._replace(ramp=10.0))
+    circuit.half_open()
+    circuit.enter(CALL).ok()
+    circuit.follow(clock)
+    assert circuit.calm is None
+    circuit.follow(lambda: 5.0)
+    assert circuit.calm is circuit._state
+    assert circuit.now() == 5.0
+
+
 # -- listeners ----------------------------------------------------------------------------------------------------
 
 

@@ -520,8 +520,10 @@ async def test_who_is_refused_by_a_ramp_is_told_when_it_ends() -> None:
     assert "has just closed, and admits only a share of the calls for now; try again in 9 s" in str(second)
     assert state(pipeline) == "closed"
     assert [event.attempt.notes["breaker.state"] for event in recorder.attempts[-2:]] == ["closed", "ramping"]
+    assert circuit(pipeline).calm is None
     await asyncio.sleep(9)
     assert await play(pipeline, *["ok"] * 20) == ["ok"] * 20
+    assert circuit(pipeline).calm is circuit(pipeline)._state  # and costs no more than any other
 
 
 @virtual

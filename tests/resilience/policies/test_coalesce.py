@@ -86,21 +86,25 @@ async def test_calls_that_overlap_share_one_flight() -> None:
     assert counts(pipeline) == {"flights": 2, "coalesced": 3}
 
 
+@pytest.mark.parametrize("fails", [False, True])
 @virtual
-async def test_who_calls_in_the_moment_of_the_landing_begins_anew() -> None:
-    """A flight that has its outcome takes nobody on board."""
+async def test_who_calls_in_the_moment_of_the_landing_begins_anew(fails: bool) -> None:
+    """A flight that has its outcome takes nobody on board, whatever that is."""
     pipeline = Pipeline(Coalesce())
-    flights: list[Any] = []
+    arrivals: list[Any] = []
 
-    async def target() -> int:
+    async def target() -> str:
         await asyncio.sleep(1)
-        if not flights:
-            asyncio.get_running_loop().call_soon(lambda: flights.append(start(pipeline, target)))
-        return len(flights)
+        if arrivals:
+            return "second"
+        arrivals.append(start(pipeline, target))  # its first turn comes right after this one of the flight's
+        if fails:
+            raise OSError("reset")
+        return "first"
 
-    assert await pipeline.run(target, op=READ) == 0
-    await turns()
-    assert await outcomes(*flights) == [1]
+    (outcome,) = await outcomes(start(pipeline, target))
+    assert isinstance(outcome, OSError) if fails else outcome == "first"
+    assert await outcomes(*arrivals) == ["second"]
     assert counts(pipeline) == {"flights": 2}
 
 
@@ -328,14 +332,24 @@ async def test_each_waits_until_its_own_deadline(short: int) -> None:
     pipeline = Pipeline(Coalesce())
     script = Script(after(3, "answer"))
     times: list[float | None] = [2, None] if short == 0 else [None, 2]
+    await asyncio.sleep(7)
     tasks = [start(pipeline, script, seconds=seconds) for seconds in times]
     await asyncio.wait([tasks[short]])
-    assert now() == 2
+    assert now() == 9
     error = tasks[short].exception()
     assert isinstance(error, TimedOut)
     assert (error.seconds, error.limit, error.sent, error.queued) == (2, "deadline", True, False)
     assert await tasks[1 - short] == "answer"
     assert (script.cancelled, tasks[short].cancelling()) == (0, 0)
+
+
+@virtual
+async def test_an_answer_in_time_leaves_no_timer() -> None:
+    """Else a day of calls would leave a day of them."""
+    pipeline = Pipeline(Coalesce())
+    await outcomes(*(start(pipeline, Script(after(1, "answer")), seconds=50) for _ in range(2)))
+    armed = [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+    assert armed == []
 
 
 @virtual

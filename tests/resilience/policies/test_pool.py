@@ -180,6 +180,27 @@ async def test_an_opening_that_fails_is_everybodys_error_and_tried_again() -> No
 
 
 @virtual
+async def test_an_opening_that_is_cancelled_from_outside_cancels_nobody() -> None:
+    """It is a refusal for each who waits, and the next call opens anew."""
+    opened, open_session = sessions(delay=1)
+    pipeline = Pipeline(Pool(open_session, name="rest"))
+
+    async def use(session: Session) -> str:
+        return "ok"
+
+    before = asyncio.all_tasks()
+    waiting = [asyncio.ensure_future(pipeline.run(use)) for _ in range(2)]
+    await asyncio.sleep(0.5)
+    (opening,) = asyncio.all_tasks() - before - set(waiting)
+    opening.cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(result) for result in results] == ["refused by the pool: the opening of 'rest' was cancelled"] * 2
+    assert await pipeline.run(use) == "ok"
+    assert len(opened) == 1
+    await pipeline.aclose()
+
+
+@virtual
 async def test_an_opening_that_fails_unseen_is_no_stray_warning() -> None:
     """Everybody who waited was cancelled; the error has nobody to go to."""
 

@@ -226,6 +226,8 @@ def _is_left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.Expr):
         value = node.value
         return isinstance(value, ast.Constant) or (isinstance(value, ast.Call) and "log" in ast.unparse(value.func))
+    if isinstance(node, ast.AugAssign):
+        return isinstance(node.value, ast.JoinedStr)
     if isinstance(node, ast.If):
         return ast.unparse(node.test) == "TYPE_CHECKING"
     if isinstance(node, ast.Call):

@@ -21,6 +21,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -101,6 +102,8 @@ class Warm:
         index = _functions(paths)
         inside = [mutant for mutant in self.mutants if mutant.function]
         killers: Counter[str] = Counter()
+        reading, writing = os.pipe()  # by which a child says which test it was
+        os.set_blocking(reading, False)
         gc.collect()
         gc.freeze()
 
@@ -110,11 +113,15 @@ class Warm:
 
             def run() -> None:
                 _change(mutant, index)
-                sys.exit(_run([items[name] for name in names], self.reached.seconds, self.cap))
+                killer = _first_failure([items[name] for name in names], self.reached.seconds, self.cap)
+                os.write(writing, f"{killer}\n".encode())
+                sys.exit(KILLED if killer else SURVIVED)
 
             return run
 
         for mutant, verdict in children(inside, start, self.jobs):
+            with contextlib.suppress(BlockingIOError):
+                killers.update(filter(None, os.read(reading, 1 << 16).decode().split("\n")))
             self.tell(mutant, verdict if self.reached.of(mutant) else "not reached")
         return True
 
@@ -163,16 +170,16 @@ def shorten(items: list[pytest.Item]) -> None:
 # -- one pytest process ------------------------------------------------------------------------------------------
 
 
-def _run(items: list[pytest.Item], seconds: dict[str, float], cap: float) -> int:
-    """Run these tests until one fails. A test that takes far longer than unchanged ends the process."""
+def _first_failure(items: list[pytest.Item], seconds: dict[str, float], cap: float) -> str:
+    """Run these tests until one fails, and name it. One that takes far longer than unchanged ends the process."""
     begun = time.process_time()
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in pairwise([*items, None]):
         if time.process_time() - begun > cap:
             break
         _limit(3 + 10 * seconds[item.nodeid])
         if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
-            return KILLED
-    return SURVIVED
+            return item.nodeid
+    return ""
 
 
 def _reach(items: list[pytest.Item], paths: list[str]) -> Reached:
@@ -182,7 +189,7 @@ def _reach(items: list[pytest.Item], paths: list[str]) -> Reached:
     found = Reached()
     measuring = coverage.Coverage(data_file=None, config_file=False, include=paths)
     measuring.start()
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in pairwise([*items, None]):
         measuring.switch_context(item.nodeid)
         begun = time.process_time()
         if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
