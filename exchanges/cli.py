@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=float, default=12.0, metavar="N", help="how long it calls (12 by default)")
     demo.add_argument("--seed", type=int, default=7, metavar="N", help="of the market, the faults and the jitter")
     demo.add_argument("--live", action="store_true", help="the real public API instead of the simulator")
+    demo.add_argument("--dashboard", action="store_true", help="a dashboard in the browser meanwhile, and 120 s after")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -177,7 +178,7 @@ async def _demo(options: argparse.Namespace) -> int:
 
     if not 1 <= options.seconds <= 3600:
         raise _Usage(f"--seconds is {options.seconds:g}, must be from 1 to 3600")
-    return await run(seconds=options.seconds, seed=options.seed, live=options.live)
+    return await run(seconds=options.seconds, seed=options.seed, live=options.live, dashboard=options.dashboard)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ KINDS: Mapping[str, type[RestSettings]] = {"aiohttp": AiohttpSettings}
 class Config:
     """A whole and sound file. `pipelines` is the file's own node, which each exchange builds its pipelines from.
 
-    `starts` are the functions that start what observes (``telemetry:``) and return the observer, or None. `places` says
-    where in the file each exchange stands.
+    `starts` are the functions that start what observes (``telemetry:``, ``dashboard:``) and return the observer, or
+    None. `places` says where in the file each exchange stands.
     """
 
     file: str
@@ -90,7 +90,7 @@ class Config:
     places: Mapping[str, Node] = field(default_factory=dict)
 
 
-_SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry")
+_SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry", "dashboard")
 
 
 def read_config(path: str) -> Config:

@@ -16,6 +16,7 @@ from typing import Any, Self, get_args
 
 from resilience import ConfigError, Pipeline
 from resilience.config import build_pipelines
+from resilience.config.load import start_all
 from resilience.events import Emit
 
 from .bybit.codes import classify
@@ -59,7 +60,7 @@ class ExchangeManager:
         self._exchanges: dict[str, Bybit] = {}
         for name, settings in config.exchanges.items():
             self._exchanges[name] = self._make(name, settings, observers)
-        self._own = self._start_observers()
+        self._own = start_all(config.starts, self._pipelines)  # ours to close
 
     @classmethod
     def load(
@@ -111,13 +112,6 @@ class ExchangeManager:
             rules=settings.rules,
             encode_cursor=settings.encode_cursor,
         )
-
-    def _start_observers(self) -> list[Emit]:
-        """Start what the file's ``telemetry:`` asks for; it is ours to close."""
-        observers = [observer for start in self._config.starts if (observer := start()) is not None]
-        for pipeline in self._pipelines:
-            pipeline.observe(*observers)
-        return observers
 
     # -- the operations ---------------------------------------------------------------------------------------
 
@@ -184,6 +178,11 @@ class ExchangeManager:
 
     # -- how it stands, and the end ---------------------------------------------------------------------------
 
+    @property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        """The pipelines of all exchanges, for those who observe them."""
+        return tuple(self._pipelines)
+
     def status(self) -> dict[str, Any]:
         """How everything stands now, as plain data: pools, breakers, limits, pipelines, and the configuration."""
         config = {"file": self._config.file, "loaded_at": self._loaded_at, "error": None}
@@ -201,6 +200,10 @@ class ExchangeManager:
                 await close()
 
     async def __aenter__(self) -> Self:
+        for observer in self._own:
+            start = getattr(observer, "start", None)  # the dashboard, which needs a running event loop
+            if start is not None:
+                await start()
         return self
 
     async def __aexit__(

@@ -120,8 +120,7 @@ class Budgets:
 
     def __init__(self, budget: RetryBudget | RetryQuota) -> None:
         self._make = budget.make
-        self._held_for = budget  # a key function must live as long as its name is in use
-        key = budget.key
+        key = budget.key  # a function of it is held, since its name must not come to mean another
         self._find = key if callable(key) else _KEYS[key] if key else None
         self._all: dict[str, Extras | Quota] = {}
         self._sweep_at = float("-inf")
@@ -138,7 +137,7 @@ class Budgets:
         """A call begins."""
         self._for(call).begin(self.now())
 
-    def take(self, call: Call, throttled: bool = False) -> int:
+    def take(self, call: Call, throttled: bool) -> int:
         """Schedule an extra request for this call: what it costs, 0 if the budget is spent."""
         return self._for(call).take(self.now(), throttled)
 

@@ -154,16 +154,20 @@ class Call:
 
     def again(self, kind: str) -> Call:
         """A copy for one more attempt, whose record joins the shared history."""
-        other = self.copy()
-        other.made = attempt = Attempt()
-        attempt.number, attempt.kind = len(self.attempts) + 1, kind
-        self.attempts.append(attempt)
-        return other
+        attempt = Attempt()
+        history = self.attempts
+        attempt.number, attempt.kind = len(history) + 1, kind
+        history.append(attempt)
+        return self._copy(attempt, history)
 
     def copy(self) -> Call:
         """The same attempt in a call of its own, for a branch that runs beside others."""
+        return self._copy(self.attempt, self.attempts)
+
+    def _copy(self, attempt: Attempt, history: list[Attempt]) -> Call:
         other = Call(self.op, self.target, self.args, self.kwargs, self.deadline, self.keys)
-        other.lent, other.record, other.made, other.history = self.lent, self.record, self.attempt, self.attempts
+        other.made, other.history = attempt, history
+        other.lent, other.record = self.lent, self.record
         return other
 
     def __repr__(self) -> str:

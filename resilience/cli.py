@@ -65,14 +65,33 @@ def _schema(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8787, metavar="N", help="8787 by default; 0 picks a free one")
+    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="another than loopback needs --token")
+    parser.add_argument("--token", metavar="T", help="asked of whoever looks in or sends spans")
+    parser.add_argument("--store", metavar="FILE", help="an SQLite file that keeps traces over a restart")
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from .dashboard.alone import run
+
+    run(arguments.host, arguments.port, arguments.token, arguments.store)
+    return 0
+
+
 COMMANDS = (
     Command("check", "say what is wrong with a file (exit 0: nothing, 2: invalid)", _check_arguments, _check),
     Command("schema", "print the JSON Schema of a pipelines file, for editors", lambda parser: None, _schema),
+    Command("dashboard", "show traces that other processes send (OTLP/HTTP)", _dashboard_arguments, _dashboard),
 )
 
 
 def _parser(commands: Sequence[Command]) -> _Parser:
-    parser = _Parser(prog="resilience", description="Resilience pipelines: configuration tools.", allow_abbrev=False)
+    parser = _Parser(
+        prog="resilience",
+        description="Resilience pipelines: configuration tools and the dashboard.",
+        allow_abbrev=False,
+    )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in commands:
         subparser = subparsers.add_parser(command.name, help=command.help, description=command.help, allow_abbrev=False)

@@ -85,7 +85,7 @@ class Extras:
     def idle(self, now: float) -> bool:
         """Whether nothing that happened so far matters any more."""
         self._forget(now)
-        return not self._recent and not self._older
+        return not self._recent
 
     def status(self, now: float) -> dict[str, Any]:
         """Calls, extra requests scheduled and refused so far, and how many would be granted now."""
@@ -120,13 +120,11 @@ class Sparse(Extras):
         self._next = -math.inf
 
     def begin(self, now: float) -> None:
-        if now >= self._next or now < self._last:
-            self._mark(now)
+        self._mark(now)
         self.begun += 1
 
     def take(self, now: float, throttled: bool = False) -> int:
-        if now >= self._next or now < self._last:
-            self._mark(now)
+        self._mark(now)
         if self.balance(now) < 1:
             self.refused += 1
             return 0
@@ -138,9 +136,11 @@ class Sparse(Extras):
         return min(super().balance(now), max(0, math.floor(allowed) - sent))
 
     def _mark(self, now: float) -> None:
-        self._forget(now)
-        self._marks.append((now, self.begun, self.scheduled))
-        self._next = now + self._window / _MARKS
+        """Make a mark, unless the last one is young, or of a clock that was ahead."""
+        if now >= self._next or now < self._last:
+            self._forget(now)
+            self._marks.append((now, self.begun, self.scheduled))
+            self._next = now + self._window / _MARKS
 
     def _within(self, now: float) -> tuple[int, int]:
         """Calls (at the least) and extras (at the most) of the window that ends now."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from .call import Call
+from .call import Call, Handler
 from .errors import Refused, TimedOut
 from .events import Emit
 from .verdict import Classify, Kind, Verdict
@@ -43,7 +43,20 @@ class Kit:
     is bound, and is bound again when one of them changes.
     """
 
-    __slots__ = ("_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
+    __slots__ = (
+        "_shared",
+        "_taken",
+        "as_call",
+        "branches",
+        "classify",
+        "emit",
+        "loop",
+        "name",
+        "now",
+        "rng",
+        "scope",
+        "states",
+    )
 
     def __init__(
         self, name: str, classify: Classify, rng: random.Random, shared: dict[str, Any] | None = None, scope: str = ""
@@ -54,6 +67,8 @@ class Kit:
         self.scope = scope
         self.states: dict[str, Any] = {}
         self.emit: Emit | None = None
+        self.as_call: Callable[[Handler], Handler] = lambda next: next
+        """Around what a policy sends as a call of its own, such as a renewal in the background: those who observe."""
         self.branches = False  # above the policy that is being bound, are there branches that may lose?
         self.loop: asyncio.AbstractEventLoop
         self.now: Callable[[], float]

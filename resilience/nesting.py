@@ -40,18 +40,13 @@ def meet(error: Exception, since: int) -> bool:
 
 def _is_marked(error: BaseException, since: int) -> bool:
     here = id(asyncio.current_task())
-    todo: list[BaseException | None] = [error]
-    for looked_at in range(_MOST_CAUSES):
-        if looked_at == len(todo):
-            break
-        one = todo[looked_at]
-        if one is not None:
-            at, task = one.__dict__.get(_MARK, _MET)
-            if at > since and task in (_ANYWHERE, here):
-                return True
-            todo += [one.__cause__, one.__context__]
-            if isinstance(one, BaseExceptionGroup):
-                todo += one.exceptions
+    chain = [error]
+    for one in chain:  # which grows meanwhile
+        at, task = one.__dict__.get(_MARK, _MET)
+        if at > since and task in (_ANYWHERE, here):
+            return True
+        led_here = [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]
+        chain += [cause for cause in led_here if cause is not None][: _MOST_CAUSES - len(chain)]
     return False
 
 

@@ -171,6 +171,16 @@ class Pipeline:
         self._observers += observers
         self._linked = _TO_NONE  # the next call links anew
 
+    def unobserve(self, *observers: Emit) -> None:
+        """Tell these nothing any more, from the next call on."""
+        self._observers = tuple(one for one in self._observers if not any(one is other for other in observers))
+        self._linked = _TO_NONE
+
+    @property
+    def observers(self) -> tuple[Emit, ...]:
+        """Who is told, in order."""
+        return self._observers
+
     def describe(self) -> dict[str, Any]:
         """What it is, as plain data: settings that are not the default; `attempt` policies lie above the boundary."""
         policies = [describe(policy) for policy in self.policies]
@@ -258,6 +268,10 @@ class Pipeline:
         kit, observers = self._kit, self._listening
         around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
+        as_call = [_with(observer.around_call, kit) for observer in around]
+        if told is not None:
+            as_call.insert(0, _with(_observed_call, kit, told))
+        kit.as_call = lambda next: functools.reduce(_call, as_call, next)
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
         armed = any(_has(policy, "enforces_deadline") for policy in self.policies[arm:])
@@ -271,10 +285,7 @@ class Pipeline:
             if position > 0:
                 kit.branches = any(_has(policy, "branches") for policy in self.policies[: position - 1])
                 handler = bind(self.policies[position - 1], handler, kit)
-        handler = handler if told is None else whole(handler, _with(_observed_call, kit, told))
-        for observer in around:
-            handler = whole(handler, _with(observer.around_call, kit))
-        return handler
+        return functools.reduce(whole, as_call, handler)
 
     def _wrap(self, fn: Any, op: Op | None) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):

@@ -55,16 +55,15 @@ class Warned:
 class Story:
     """One call. After each attempt that failed `pause`, then `next_attempt` or `outcome`."""
 
-    counted = 1
-    """Attempts so far, but for the transparent one."""
-    charged = 0
-    """What the last further attempt cost the budget."""
+    charged: int
+    """What the last further attempt cost the budget, if there is one."""
+    _counted = 1  # attempts so far, but for the transparent one
     _wanted_more = False
     _unknown: Exception | None = None
     _waits: Next | None = None
     _throttled_waits: Next | None = None
-    _why = ""
-    _delay = 0.0
+    _why: str  # of the next attempt, as is
+    _delay: float
 
     def __init__(self, terms: Terms, began: float) -> None:
         self._terms = terms
@@ -92,10 +91,10 @@ class Story:
             if terms.aborts is not None and _holds(terms.aborts, error, unsure=True):
                 return self._stop(call, "aborted")
             if call.attempt.stale and call.op.idempotent and not any(attempt.fresh for attempt in call.attempts):
-                return self._schedule(call, error, "transparent", 0.0)
+                return self._schedule(call, error, "transparent", 0.0, throttled=False)
             if not self._wanted(call, error, kind):
                 return None
-        if self.counted >= terms.policy.attempts:
+        if self._counted >= terms.policy.attempts:
             return self._stop(call, "attempts_spent")
         if nested:
             self._warn(call)
@@ -121,9 +120,8 @@ class Story:
         call may have been executed.
         """
         error = self._unknown or last
-        self._unknown = None
         if self._wanted_more and self._terms.policy.attempts > 1:
-            nesting.give_up(error, repeated=self.counted > 1)
+            nesting.give_up(error, repeated=self._counted > 1)
         if self._lines:
             try:
                 for line in self._lines[: max(0, _MOST_NOTES - len(getattr(error, "__notes__", ())))]:
@@ -169,9 +167,7 @@ class Story:
         self._waits = schedule(policy.wait, policy.jitter, policy.max_wait, rng)
         return self._waits
 
-    def _schedule(
-        self, call: Call, error: Exception | None, why: str, delay: float, throttled: bool = False
-    ) -> float | None:
+    def _schedule(self, call: Call, error: Exception | None, why: str, delay: float, throttled: bool) -> float | None:
         """Is there time, and is it within the budget? Then the next attempt is decided on, and paid for."""
         terms = self._terms
         kit, policy, budgets = terms.kit, terms.policy, terms.budgets
@@ -191,7 +187,7 @@ class Story:
         if why == "transparent":
             self._lines.append(f"attempt {call.attempt.number}: {what}; sent again at once on a new connection")
             return 0.0
-        self.counted += 1
+        self._counted += 1
         self._lines.append((call.attempt.number, what, delay))
         if kit.emit is not None:
             kit.emit(Waiting(call, why, delay, at))

@@ -7,7 +7,6 @@ UNKNOWN differ by one fact, *was it sent?*, and only the transport knows it.
 from __future__ import annotations
 
 import enum
-import functools
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,12 +59,23 @@ def classify(exc: Exception, op: Op) -> Verdict:
     `TimeoutError` may have come after sending: UNKNOWN. Anything else is an answer or a bug: REJECTED, never retried
     unless a policy's ``on=`` names it, and no mark against the target.
     """
-    if isinstance(exc, _UNSENT):
-        return _read(Kind.FAILED, type(exc).__name__)
-    if isinstance(exc, OSError):  # a TimeoutError is one
-        return _read(Kind.UNKNOWN, "timeout" if isinstance(exc, TimeoutError) else type(exc).__name__)
-    return _read(Kind.REJECTED, type(exc).__name__)
+    kind = type(exc)
+    verdict = _known.get(kind)
+    if verdict is None:
+        if len(_known) >= _MOST_KNOWN:  # types made per call
+            _known.clear()
+        verdict = _known[kind] = _read(kind)
+    return verdict
 
 
 _UNSENT = (ConnectionRefusedError, socket.gaierror)
-_read = functools.lru_cache(maxsize=1024)(Verdict)  # making one costs as much as all the rest
+_MOST_KNOWN = 1024
+_known: dict[type[Exception], Verdict] = {}  # making a verdict costs as much as all the rest
+
+
+def _read(kind: type[Exception]) -> Verdict:
+    if issubclass(kind, _UNSENT):
+        return Verdict(Kind.FAILED, kind.__name__)
+    if issubclass(kind, OSError):  # a TimeoutError is one
+        return Verdict(Kind.UNKNOWN, "timeout" if issubclass(kind, TimeoutError) else kind.__name__)
+    return Verdict(Kind.REJECTED, kind.__name__)

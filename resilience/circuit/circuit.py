@@ -179,6 +179,8 @@ class Circuit(CircuitBreaker):
         store = self.store
         if store.since > at or store.until > at or store.asked > at or self._state.busy:
             return False
+        if self.mode == "forced_open":  # by hand: forgotten, it would come back closed
+            return False
         return all(window.used <= at for window in store.windows)
 
     # Three properties of aiobreaker's, for those who know it; there they compare two time zones, or fail.

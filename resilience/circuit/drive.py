@@ -88,7 +88,7 @@ def drive_keyed(next: Handler, find: Find, settle: Settle) -> Handler:
     return run
 
 
-def drive_watched(next: Handler, find: Find, settle: Settle, noted: bool) -> Handler:
+def drive_watched(next: Handler, find: Find, settle: Settle, now: Callable[[], float], noted: bool) -> Handler:
     """Where somebody observes, who is told of the state, or where a hedge lies above, whose losers teach nothing."""
     enter = _entered_and_noted if noted else _entered
 
@@ -110,6 +110,14 @@ def drive_watched(next: Handler, find: Find, settle: Settle, noted: bool) -> Han
             raise
         if attempt.lost:
             permit.give_back()
+        elif circuit.calm is permit:  # as in `drive_one`
+            permit.busy -= 1
+            store = circuit.store
+            window, at = store.window, now()
+            if at >= window.ends:
+                window.turn(at)
+            window.calls += 1
+            store.counter = 0
         else:
             permit.ok()
         return result

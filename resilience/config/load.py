@@ -1,4 +1,4 @@
-"""A whole file: `version`, `pipelines` and `telemetry`, and the sections that other packages own.
+"""A whole file: `version`, `pipelines`, `telemetry` and `dashboard`, and the sections that other packages own.
 
 Everything is read and checked before anything is made: a file with one problem makes no pipeline at all.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigError
@@ -22,13 +22,13 @@ from .registry import SECTIONS, section
 from .scalars import number
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Section", "check_file", "load", "read_settings", "read_version"]
+__all__ = ["Section", "check_file", "load", "read_settings", "read_version", "start_all"]
 
 Section = Callable[[Node], None]
 """Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found."""
 
 _OURS = ("version", "pipelines", *SECTIONS)
-_OTHERS = ("resources", "exchanges", "dashboard")
+_OTHERS = ("resources", "exchanges")
 _GROUP = "resilience.sections"
 
 
@@ -60,11 +60,23 @@ def load(
         with problems.catch():
             pipelines = build_pipelines(node, resources=resources, classify=classify, observers=observers)
     problems.finish()
-    for start in starts:
-        observer = start()
-        for pipeline in pipelines.values():
-            pipeline.observe(*(() if observer is None else (observer,)))
+    start_all(starts, pipelines.values())
     return pipelines
+
+
+def start_all(starts: Iterable[Callable[[], Emit | None]], pipelines: Collection[Pipeline]) -> list[Emit]:
+    """Start what a file's sections ask for; returns the observers, which these pipelines are observed by from now on.
+
+    One with a ``watch`` (the dashboard) is told which pipelines it is about, after all others stand.
+    """
+    observers = [observer for start in starts if (observer := start()) is not None]
+    for pipeline in pipelines:
+        pipeline.observe(*observers)
+    for observer in observers:
+        watch = getattr(observer, "watch", None)
+        if watch is not None:
+            watch(*pipelines)
+    return observers
 
 
 def check_file(
@@ -153,7 +165,7 @@ def read_version(root: Node, problems: Problems) -> None:
 
 
 def read_settings(root: Node, problems: Problems) -> list[Callable[[], Emit | None]]:
-    """For each section that observes (``telemetry:``) and is sound: the function that starts it."""
+    """For each section that observes (``telemetry:``, ``dashboard:``) and is sound: the function that starts it."""
     starts: list[Callable[[], Emit | None]] = []
     for name in SECTIONS:
         node = root.get(name)

@@ -32,7 +32,10 @@ POLICIES = {
     "coalesce": "coalesce.Coalesce",
     "chaos": "chaos.Chaos",
 }
-SECTIONS = {"telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start")}
+SECTIONS = {
+    "telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start"),
+    "dashboard": ("dashboard.settings.DashboardSettings", "dashboard.section.start"),
+}
 """A section's settings (a dataclass), and the function that makes an observer of them."""
 _SUPPLIED = {"pool": ("open", "close")}
 """Fields that whoever loads the file supplies, as `resources`."""

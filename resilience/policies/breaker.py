@@ -101,7 +101,7 @@ class Breaker(Policy):
         circuits.link(kit.now, kit.emit)
         settle = _settlement(kit, self.on)
         if kit.emit is not None or kit.branches:
-            return drive_watched(next, finder(circuits, self.key), settle, noted=kit.emit is not None)
+            return drive_watched(next, finder(circuits, self.key), settle, kit.now, noted=kit.emit is not None)
         if self.key is None:
             return drive_one(next, circuits[NO_KEY], settle, kit.now)
         return drive_keyed(next, finder(circuits, self.key), settle)

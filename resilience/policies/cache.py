@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..call import Call, Handler
-from ..events import CallEnded, CallStarted, Emit
 from ..keys import hashable, key_function
 from ..kit import Kit
 from ..policy import Policy
@@ -189,7 +188,7 @@ def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable
 def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable[[Call, Hashable], None]:
     """Begin to renew an answer in the background, in a call of its own, unless that is under way."""
     now, loop = kit.now, kit.loop
-    ask = next if kit.emit is None else _observed(next, kit, kit.emit)
+    ask = kit.as_call(next)
 
     async def fetch(call: Call, key: Hashable) -> None:
         turn = shelf.turn()
@@ -211,21 +210,3 @@ def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callabl
         shelf.renew(key, loop.create_task(fetch(again, key), context=Context()))  # nobody's span, nobody's deadline
 
     return renew
-
-
-def _observed(next: Handler, kit: Kit, emit: Emit) -> Handler:
-    """What a pipeline tells of a call, told of one that no pipeline was asked for."""
-    now = kit.now
-
-    async def ask(call: Call) -> Any:
-        emit(CallStarted(call, kit.name, now()))
-        try:
-            value = await next(call)
-        except BaseException as error:
-            verdict = kit.judge(error, call) if isinstance(error, Exception) else None
-            emit(CallEnded(call, kit.name, now(), error, verdict))
-            raise
-        emit(CallEnded(call, kit.name, now(), None, None))
-        return value
-
-    return ask

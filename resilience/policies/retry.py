@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from .. import nesting
 from ..budget import Budget, Budgets, RetryBudget, check_budget, join
@@ -28,7 +28,14 @@ from ..units import Seconds, check
 __all__ = ["Retry"]
 
 Unwanted: TypeAlias = Callable[[Any], bool] | None
-Again: TypeAlias = Callable[[Call, Exception | None, Any, int, float], Awaitable[Any]]
+
+
+class Again(Protocol):
+    """What follows a first attempt that failed, or returned what is not wanted."""
+
+    def __call__(
+        self, call: Call, error: Exception | None, value: Any, since: int, began: float = 0.0, /
+    ) -> Awaitable[Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +119,11 @@ def _lean(next: Handler, again: Again, unwanted: Unwanted) -> Handler:
         try:
             value = await next(call)
         except Exception as exc:
-            rest = again(call, exc, None, since, 0.0)
+            rest = again(call, exc, None, since)
         else:
             if unwanted is None or not unwanted(value):
                 return value
-            rest = again(call, None, value, since, 0.0)
+            rest = again(call, None, value, since)
         return await rest
 
     return run
@@ -133,11 +140,11 @@ def _counting(next: Handler, again: Again, unwanted: Unwanted, counter: Extras) 
         try:
             value = await next(call)
         except Exception as exc:
-            rest = again(call, exc, None, since, 0.0)
+            rest = again(call, exc, None, since)
         else:
             if unwanted is None or not unwanted(value):
                 return value
-            rest = again(call, None, value, since, 0.0)
+            rest = again(call, None, value, since)
         return await rest
 
     return run
@@ -174,7 +181,7 @@ def _repeating(next: Handler, terms: Terms, unwanted: Unwanted) -> Again:
     """What follows a first attempt that failed."""
     budgets = terms.budgets
 
-    async def again(call: Call, error: Exception | None, value: Any, since: int, began: float) -> Any:
+    async def again(call: Call, error: Exception | None, value: Any, since: int, began: float = 0.0, /) -> Any:
         story = Story(terms, began)
         try:
             while True:

@@ -11,6 +11,7 @@ import resilience
 from resilience import ConfigError, Hedge, Kind, Op, Pipeline, Retry, RetryBudget, RetryQuota, Verdict
 from resilience.budget import Budgets
 from resilience.call import Call, takes_call
+from resilience.extras import Extras
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -126,6 +127,10 @@ async def test_a_transparent_retry_is_charged_too() -> None:
             await pipeline.send(Call(READ, send, (script,)))
     assert script.count == 4
     assert caught.value.__notes__[-1] == "not retried: budget_spent"
+    quota = pipe(retry(RetryQuota(tokens=20), attempts=1))
+    with pytest.raises(Failed):
+        await quota.send(Call(READ, send, (script,)))
+    assert state(quota)["default"]["balance"] == 6
 
 
 @pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")
@@ -258,6 +263,10 @@ async def test_the_quota_of_the_aws_sdks() -> None:
     for _ in range(3):
         await pipeline.run(Script("done"), op=READ)
     assert state(pipeline)["default"]["balance"] == 10
+    generous = pipe(retry(RetryQuota(tokens=40, success=5)))
+    await fails(generous)
+    await generous.run(Script("done"), op=READ)
+    assert state(generous)["default"]["balance"] == 17
 
 
 @virtual
@@ -274,6 +283,14 @@ async def test_a_quota_is_shared_by_retry_and_hedge_and_a_success_counts_once() 
     assert state(pipeline)["default"]["balance"] == 73
     await pipeline.run(Script(Failed(), "done"), op=READ)
     assert state(pipeline)["default"]["balance"] == 74  # -14 +14, and one for the attempt that went well
+
+
+@virtual
+async def test_a_hedge_costs_a_quota_what_a_retry_does() -> None:
+    """And not what a throttled one does."""
+    pipeline = pipe(Hedge(1, budget=RetryQuota(tokens=20)))
+    await fails(pipeline, Script(after(2, Failed())))
+    assert state(pipeline)["default"] == {"scheduled": 1, "refused": 0, "balance": 6}
 
 
 @virtual
@@ -349,8 +366,12 @@ def test_a_key_functions_name_is_its_own() -> None:
     first, second = RetryBudget(key=by), RetryBudget(key=lambda call: "x")
     assert first.name == RetryBudget(key=by).name != second.name
     assert "by@" in first.name
+    assert RetryBudget().name == "all/0.2 or 10/s in 10s"
+    assert RetryQuota(key="op").name == "op/500 tokens 14-5+1"
     assert len({RetryBudget().name, RetryBudget(0.1).name, RetryBudget(key="op").name, RetryQuota().name}) == 4
-    assert isinstance(Budgets(first), Budgets)
+    assert type(Budgets(RetryBudget()).counter) is Extras
+    for other in (first, RetryBudget(per_second=0), RetryBudget(key="op"), RetryQuota()):
+        assert Budgets(other).counter is None
 
 
 @pytest.mark.parametrize(
@@ -365,8 +386,11 @@ def test_a_key_functions_name_is_its_own() -> None:
         (lambda: RetryQuota(tokens=0), "RetryQuota: tokens is 0"),
         (lambda: RetryQuota(tokens=1.5), "RetryQuota: tokens is 1.5"),  # type: ignore[arg-type]
         (lambda: RetryQuota(transient=0), "RetryQuota: transient is 0"),
+        (lambda: RetryQuota(transient=2.5), "RetryQuota: transient is 2.5"),  # type: ignore[arg-type]
         (lambda: RetryQuota(throttle=0), "RetryQuota: throttle is 0"),
+        (lambda: RetryQuota(throttle=2.5), "RetryQuota: throttle is 2.5"),  # type: ignore[arg-type]
         (lambda: RetryQuota(success=-1), "RetryQuota: success is -1"),
+        (lambda: RetryQuota(success=0.5), "RetryQuota: success is 0.5"),  # type: ignore[arg-type]
         (lambda: RetryQuota(key=""), "RetryQuota: key is ''"),
         (lambda: Retry(budget=5), "Retry: budget is 5, must be a RetryBudget, a RetryQuota or None"),  # type: ignore[arg-type]
         (lambda: Hedge(1, budget=5), "Hedge: budget is 5"),  # type: ignore[arg-type]

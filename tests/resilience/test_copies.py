@@ -138,7 +138,10 @@ def test_what_is_done_to_a_copy_is_not_done_to_the_original() -> None:
 
 def test_no_notes_stay_no_notes() -> None:
     """A copy of an error without notes has no empty list of them."""
-    assert not hasattr(copy_error(ValueError()), "__notes__")
+    error = ValueError()
+    copy = copy_error(error)
+    assert copy is not error
+    assert not hasattr(copy, "__notes__")
 
 
 def test_a_copy_keeps_a_verdict_that_the_error_carries() -> None:

@@ -462,6 +462,21 @@ def test_what_is_renewed_in_another_loop_is_its_own() -> None:
 
 
 @virtual
+async def test_an_observer_more_changes_nothing_about_a_renewal() -> None:
+    """The pipeline binds anew in the same loop, and begins no second one."""
+    pipeline = Pipeline(Cache(5, stale_while_revalidate=100))
+    script = Script("first", after(3, "second"))
+    await ask(pipeline, script)
+    await at(6)
+    await ask(pipeline, script)
+    await turns()
+    pipeline.observe(Recorder())
+    assert await ask(pipeline, script) == "first"
+    await turns()
+    assert (script.count, counts(pipeline)["refreshing"]) == (2, 1)
+
+
+@virtual
 async def test_a_caller_that_is_cancelled_leaves_the_renewal_alone() -> None:
     """It belongs to nobody's task."""
     pipeline = Pipeline(Cache(5, stale_while_revalidate=100), Timeout(50))
@@ -670,6 +685,11 @@ def test_a_function_of_which_nothing_is_known_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"place: Cache\(\) answers only what may safely be asked again: guard the"):
         Cache(5)(place)
     Pipeline(Cache(5)).guard(READ)(place)
+
+
+def test_the_least_settings_are_allowed() -> None:
+    """One key, and no time beyond the time to live."""
+    assert Cache(0.001, 1, 0, 0).most == 1
 
 
 @pytest.mark.parametrize(

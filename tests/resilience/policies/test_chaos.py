@@ -109,8 +109,9 @@ async def test_a_fault_may_be_a_class_or_a_function(fault: Any) -> None:
 async def test_latency_comes_before_the_call() -> None:
     """In seconds."""
     script = Script("answer")
-    assert await ask(Pipeline(always(latency=2.5)), script) == "answer"
-    assert script.begun == [2.5]
+    for latency in (2.5, 0.25):
+        assert await ask(Pipeline(always(latency=latency)), script) == "answer"
+    assert script.begun == [2.5, 2.75]
 
 
 @pytest.mark.parametrize("result", ["wrong", None])

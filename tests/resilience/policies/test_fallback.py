@@ -283,7 +283,8 @@ async def test_on_says_it_for_a_plain_function() -> None:
 
 
 def test_it_reads_as_it_was_written() -> None:
-    """A value that was not given is told from None."""
+    """A value that was not given is told from None; one key is enough to remember."""
+    assert Fallback(last_good=0.001, most=1).most == 1
     assert repr(Fallback(last_good=30)).startswith("Fallback(value=<not given>, call=None, on=None, last_good=30, ")
 
 

@@ -24,6 +24,7 @@ from resilience import (
     Pipeline,
     RateLimited,
     Retry,
+    RetryBudget,
     TimedOut,
     Timeout,
     Verdict,
@@ -84,16 +85,21 @@ async def test_a_refusal_is_never_retried(refusal: Exception) -> None:
     assert script.count == 1
 
 
+@pytest.mark.parametrize("budget", [None, RetryBudget(), RetryBudget(per_second=0)])
+@pytest.mark.parametrize("steps", [(never,), (OSError(), never)])
 @virtual
-async def test_a_cancellation_is_never_retried() -> None:
-    """The caller went away."""
-    script = Script(never)
-    task = asyncio.ensure_future(Pipeline(Retry(on=Exception)).run(script))
+async def test_a_cancellation_is_never_retried(budget: Any, steps: Any) -> None:
+    """The caller went away, in the first attempt or a later one, even if a predicate says yes to everything."""
+    pipeline = Pipeline(Retry(on=lambda error: True, wait=0, budget=budget))
+    for _ in range(9):
+        await pipeline.run(Script("done"))
+    script = Script(*steps)
+    task = asyncio.ensure_future(pipeline.run(script))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert script.count == 1
+    assert script.count == len(steps)
 
 
 @virtual
@@ -284,6 +290,13 @@ async def test_retry_after_is_a_floor() -> None:
 
 
 @virtual
+async def test_a_retry_after_of_just_the_most_is_waited_for() -> None:
+    """The most is allowed."""
+    pipeline = Pipeline(Retry(max_retry_after=5), classify=told)
+    assert await pipeline.run(Script(Told(Kind.THROTTLED, retry_after=5), "ok"), op=READ) == "ok"
+
+
+@virtual
 async def test_our_own_backoff_may_be_longer_than_retry_after() -> None:
     """A floor is not a ceiling."""
     pipeline = Pipeline(Retry(attempts=2, wait=3, jitter="none"), classify=told)
@@ -341,6 +354,26 @@ async def test_a_call_with_an_unknown_attempt_stays_unknown(later: Exception) ->
 
 
 @virtual
+async def test_a_result_that_is_not_wanted_is_an_answer_too() -> None:
+    """What fails after it is the last word."""
+    last = Told(Kind.FAILED)
+    script = Script(Told(Kind.UNKNOWN), None, last)
+    with pytest.raises(Told) as caught:
+        await Pipeline(Retry(wait=0, result=lambda value: value is None), classify=told).run(script, op=READ)
+    assert caught.value is last
+
+
+@virtual
+async def test_an_answer_that_is_repeated_ends_the_uncertainty() -> None:
+    """A rejection that `on` names, and then a failure."""
+    last = Told(Kind.FAILED)
+    script = Script(Told(Kind.UNKNOWN), Told(Kind.REJECTED), last)
+    with pytest.raises(Told) as caught:
+        await Pipeline(Retry(wait=0, on=Told), classify=told).run(script, op=READ)
+    assert caught.value is last
+
+
+@virtual
 async def test_an_answer_ends_the_uncertainty() -> None:
     """REJECTED after UNKNOWN: the exchange has answered, and that is the outcome."""
     answer = Told(Kind.REJECTED)
@@ -365,8 +398,49 @@ async def test_a_stale_connection_is_retried_at_once_and_free_of_charge() -> Non
     assert await pipeline.send(Call(READ, send, (script,))) == "ok"
     assert script.begun == [0, 0, 5]
     assert [event.attempt.fresh for event in recorder.attempts] == [False, True, False]
-    assert recorder.attempts[1].attempt.notes["retry"] == "transparent"
+    assert {event.attempt.kind for event in recorder.attempts} == {"original", "retry"}
+    assert recorder.attempts[1].attempt.notes == {"retry": "transparent", "budget.balance": 98}
     assert recorder.attempts[2].attempt.notes == {"retry": "backoff", "wait.backoff": 5}
+
+
+@virtual
+async def test_what_was_sent_again_transparently_stands_in_the_history() -> None:
+    """And it needs next to no time."""
+
+    @takes_call
+    async def send(call: Call, script: Script) -> Any:
+        call.attempt.stale = not call.attempt.fresh
+        return await script()
+
+    script = Script(ConnectionResetError("idle"), ValueError("answer"))
+    with within(0.5), pytest.raises(ValueError, match="answer") as caught:
+        await Pipeline(Retry()).send(Call(READ, send, (script,)))
+    assert caught.value.__notes__ == ["attempt 1: ConnectionResetError: idle; sent again at once on a new connection"]
+
+
+@pytest.mark.parametrize(
+    ("retry", "reason"),
+    [
+        (Retry(attempts=1), "attempts_spent"),
+        (Retry(wait=lambda: iter(())), "schedule_exhausted"),  # type: ignore[arg-type, return-value]
+        (Retry(max_retry_after=2), "deadline_would_exceed"),
+        (Retry(wait=6, jitter="none"), "deadline_would_exceed"),
+        (Retry(max_duration=1), "duration_spent"),
+        (Retry(budget=RetryBudget(0, 0)), "budget_spent"),
+        (Retry(abort_on=Told), "aborted"),
+    ],
+)
+@virtual
+async def test_why_it_stops_stands_on_the_attempt(retry: Retry, reason: str) -> None:
+    """In words that a query can look for, and on the error."""
+    recorder = Recorder()
+    pipeline = Pipeline(retry, classify=told, observers=(recorder,))
+    with within(5), pytest.raises(Told) as caught:
+        await pipeline.run(Script(Told(Kind.THROTTLED, retry_after=2.1)), op=READ)
+    (ended,) = recorder.attempts
+    assert ended.attempt.notes["retry_stopped"] == reason
+    lines = getattr(caught.value, "__notes__", [])
+    assert [line.split(":")[1].strip() for line in lines] == ([] if reason == "attempts_spent" else [reason])
 
 
 @virtual
@@ -415,7 +489,7 @@ async def test_notes_stay_bounded() -> None:
         with pytest.raises(OSError):  # noqa: PT011 (the object is ours)
             await pipeline.run(Script(error))
     assert len(error.__notes__) == 32
-    assert all(len(note) < 300 for note in error.__notes__)
+    assert {len(note) for note in error.__notes__} == {len("attempt 1: ; retried after 0 s") + 200}
 
 
 @virtual
@@ -488,6 +562,11 @@ def test_wrong_settings_are_named(make: Any, message: str) -> None:
     """The error says which field, what was found and what is allowed."""
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_no_wait_at_all_is_allowed() -> None:
+    """Zero is a time."""
+    assert Retry(max_wait=0, max_retry_after=0, max_duration=0, wait=0, throttled_wait=0).max_wait == 0
 
 
 def test_a_list_of_intervals_is_a_schedule() -> None:

@@ -86,6 +86,7 @@ async def test_the_reason_is_told(caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(Broken) as caught:
             await outer.run(lambda: inner.run(target, op=READ), op=READ)
     assert recorder.attempts[0].attempt.notes == {"retry_stopped": "nested_retry"}
+    assert set(outer.states) - {"retry"} == {key for key in outer.states if key.startswith("budget:")}
     assert caught.value.__notes__[-1] == "not retried: nested_retry: a retry beneath has given up on it"
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("resilience", logging.WARNING)
@@ -205,11 +206,12 @@ async def test_an_error_of_its_own_is_repeated() -> None:
     assert await sends(pipe(), fn, target) == 9
 
 
+@pytest.mark.parametrize("attempts", [2, 3])
 @virtual
-async def test_across_tasks() -> None:
+async def test_across_tasks(attempts: int) -> None:
     """gather, a task group, and the branches of a hedge."""
     for how in ("gather", "group", "hedge"):
-        target, beneath = Target(), pipe()
+        target, beneath = Target(), pipe(Retry(wait=0, attempts=attempts))
 
         async def fn(target: Target = target, beneath: Pipeline = beneath, how: str = how) -> None:
             if how == "gather":
@@ -221,7 +223,7 @@ async def test_across_tasks() -> None:
                 await beneath.run(target, op=READ)
 
         outer = pipe(Retry(wait=0), *([Hedge(9)] if how == "hedge" else []))
-        assert await sends(outer, fn, target) == 3, how
+        assert await sends(outer, fn, target) == attempts, how
 
 
 @virtual
@@ -245,6 +247,18 @@ async def test_one_error_object_and_a_spent_budget() -> None:
     pipeline = pipe(Retry(wait=0, budget=RetryBudget(0, 0)), observers=(recorder,))
     await asyncio.gather(*(pipeline.run(Script(after(1, error)), op=READ) for _ in range(9)), return_exceptions=True)
     assert [ended.attempt.notes["retry_stopped"] for ended in recorder.attempts] == ["budget_spent"] * 9
+
+
+@virtual
+async def test_one_error_object_that_was_given_up_before() -> None:
+    """Once as the last of several, by which nobody can tell that it will come again; later it is known."""
+    error = Broken()
+    pipeline = pipe(Retry(wait=1, budget=None), seed=1)
+    with pytest.raises(Broken):
+        await pipeline.run(Script(Broken(), Broken(), error), op=READ)
+    scripts = [Script(after(0.5 + number, error)) for number in range(5)]
+    await asyncio.gather(*(pipeline.run(script, op=READ) for script in scripts), return_exceptions=True)
+    assert [script.count for script in scripts] == [3] * 5
 
 
 @virtual
@@ -277,7 +291,28 @@ async def test_an_old_mark_is_no_mark() -> None:
     assert script.count == 3
 
 
-@pytest.mark.parametrize(("length", "sent"), [(5, 3), (40, 9)])
+@virtual
+async def test_a_cause_that_was_given_up_just_before_the_attempt_is_old() -> None:
+    """Though something else is given up meanwhile."""
+    beneath, count = pipe(), 0
+    with pytest.raises(Broken) as caught:
+        await beneath.run(Target(), op=READ)
+    new = Wrapped()
+    new.__cause__ = caught.value
+
+    async def fn() -> None:
+        nonlocal count
+        count += 1
+        with contextlib.suppress(Broken):
+            await beneath.run(Target(), op=READ)
+        raise new
+
+    with pytest.raises(Wrapped):
+        await pipe(Retry(wait=0, attempts=2)).run(fn, op=READ)
+    assert count == 2
+
+
+@pytest.mark.parametrize(("length", "sent"), [(15, 3), (16, 9), (40, 9)])
 @virtual
 async def test_a_long_chain_of_causes_is_not_followed_for_ever(length: int, sent: int) -> None:
     """Sixteen errors are looked at, also where they go round in a circle."""

@@ -1,0 +1,291 @@
+"""What the server answers: the JSON of the interface, the page's files, what is taken in.
+
+Questions about many traces run in a thread of their own, one at a time, and few may wait: the event loop of the
+application is never theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+
+from . import analysis, ingest, query
+from .controls import ControlError, control
+from .pages import LOGIN, Pages
+from .query import FilterError
+
+if TYPE_CHECKING:
+    from .guard import Guard
+    from .live import Live
+    from .metering import Metering
+    from .store import Store
+    from .stream import Hub
+
+__all__ = ["Api", "refusal"]
+
+MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
+_MOST_WORDS = 4_096  # bytes of any other request
+_MOST_WAITING = 16  # questions, and requests with spans, at once
+
+
+class Api:
+    """All handlers."""
+
+    def __init__(self, live: Live, store: Store, hub: Hub, guard: Guard, metering: Metering) -> None:
+        self._live, self._store, self._hub, self._guard, self._metering = live, store, hub, guard, metering
+        self._pages = Pages()
+        self._asker = ThreadPoolExecutor(1, "dashboard-ask")
+        self._taker = ThreadPoolExecutor(1, "dashboard-take")
+        self._waiting = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every address."""
+        page = [web.get(path, self.index) for path in ("/", "/traces", "/errors", "/latency", "/compare", "/pipelines")]
+        return [
+            *page,
+            web.get("/traces/{id}", self.index),
+            web.get("/static/{name}", self.static),
+            web.get("/login", self.login_page),
+            web.post("/login", self.login),
+            web.get("/api/snapshot", self.snapshot),
+            web.get("/api/stream", self._hub.serve),
+            web.get("/api/traces", self.traces),
+            web.get("/api/traces/{id}", self.trace),
+            web.get("/api/traces/{id}/otlp", self.otlp),
+            web.get("/api/errors", self.errors),
+            web.get("/api/heatmap", self.heatmap),
+            web.get("/api/bubble", self.bubble),
+            web.get("/api/compare", self.compare),
+            web.post("/api/import", self.imports),
+            web.post("/api/controls", self.controls),
+            web.post("/v1/traces", self.take),
+            web.get("/metrics", self.scrape),
+        ]
+
+    def close(self) -> None:
+        """Begin no further question. One that runs ends by itself."""
+        self._asker.shutdown(wait=False, cancel_futures=True)
+        self._taker.shutdown(wait=False, cancel_futures=True)
+
+    # -- pages --------------------------------------------------------------------------------------------------
+
+    async def index(self, request: web.Request) -> web.StreamResponse:
+        return self._pages.reply("index.html", request)
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        return self._pages.reply(request.match_info["name"], request)
+
+    async def login_page(self, request: web.Request) -> web.StreamResponse:
+        if not self._guard.closed:
+            raise web.HTTPSeeOther("/")
+        return _html(200, "")
+
+    async def login(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request, _MOST_WORDS)
+        try:
+            word = _form(body, request).get("token", "")
+        except ValueError:
+            raise web.HTTPBadRequest(text="not understood: send a form with token") from None
+        if not self._guard.closed:
+            raise web.HTTPSeeOther("/")
+        if not self._guard.accept(request.remote or "", word.strip()):
+            return _html(401, '<p role="alert">That is not the token.</p>')
+        reply = web.Response(status=303, headers={"Location": "/"})
+        self._guard.admit(reply)
+        return reply
+
+    # -- what is asked ------------------------------------------------------------------------------------------
+
+    async def snapshot(self, request: web.Request) -> web.Response:
+        return _json(self._live.snapshot())
+
+    async def traces(self, request: web.Request) -> web.Response:
+        asked = request.query
+        since, until, limit = _number(asked, "since"), _number(asked, "until"), _whole(asked, "limit", 100, 1000)
+        q, before = asked.get("q", ""), asked.get("before") or None
+        return await self._ask(lambda: query.listing(self._store.traces(), q, since, until, limit, before))
+
+    async def trace(self, request: web.Request) -> web.Response:
+        trace_id = request.match_info["id"]
+        return await self._ask(lambda: analysis.analyse(self._found(trace_id)))
+
+    async def otlp(self, request: web.Request) -> web.Response:
+        trace_id = request.match_info["id"]
+        reply = await self._ask(lambda: ingest.export(list(self._found(trace_id).spans.values())))
+        name = "".join(letter for letter in trace_id if letter.isalnum())[:32]
+        reply.headers["Content-Disposition"] = f'attachment; filename="trace-{name}.json"'
+        return reply
+
+    async def errors(self, request: web.Request) -> web.Response:
+        since, until = _number(request.query, "since"), _number(request.query, "until")
+        return await self._ask(lambda: query.errors(self._store.traces(), since, until))
+
+    async def heatmap(self, request: web.Request) -> web.Response:
+        asked = request.query
+        since, until, bins = _number(asked, "since"), _number(asked, "until"), _whole(asked, "bins", 60, 500)
+        return await self._ask(lambda: query.heatmap(self._store.traces(), asked.get("op", ""), since, until, bins))
+
+    async def bubble(self, request: web.Request) -> web.Response:
+        asked = request.query
+        since, until = _number(asked, "since"), _number(asked, "until")
+        return await self._ask(lambda: query.bubble(self._store.traces(), asked.get("q", ""), since, until))
+
+    async def compare(self, request: web.Request) -> web.Response:
+        a, b = request.query.get("a", ""), request.query.get("b", "")
+        return await self._ask(
+            lambda: query.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
+        )
+
+    def _found(self, trace_id: str) -> Any:
+        trace = self._store.get(trace_id.lower())
+        if trace is None:
+            raise web.HTTPNotFound(text="that trace is not here (any more)")
+        return trace
+
+    async def _ask(self, question: Callable[[], Any]) -> web.Response:
+        """The answer as JSON, made in the thread that answers questions."""
+        try:
+            body = await self._run(self._asker, lambda: msgspec.json.encode(question()))
+        except FilterError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.Response(body=body, content_type="application/json")
+
+    async def _run(self, where: ThreadPoolExecutor, what: Callable[[], Any]) -> Any:
+        if self._waiting >= _MOST_WAITING:
+            raise web.HTTPTooManyRequests(text="too many questions at once", headers={"Retry-After": "1"})
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        job = where.submit(what)
+        job.add_done_callback(lambda _: _soon(loop, self._done))
+        return await asyncio.wrap_future(job)
+
+    def _done(self) -> None:  # when the thread is free, not when whoever asked has left
+        self._waiting -= 1
+
+    # -- what is taken in ---------------------------------------------------------------------------------------
+
+    async def take(self, request: web.Request) -> web.Response:
+        """OTLP/HTTP, protobuf or JSON."""
+        batch = await self._taken(request, request.headers.get("Content-Type", ""))
+        kind = ingest.CONTENT_TYPES[batch.encoding]
+        return web.Response(body=ingest.reply(batch), content_type=kind)
+
+    async def imports(self, request: web.Request) -> web.Response:
+        """A trace that was exported, chosen on the page."""
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="send application/json")
+        batch = await self._taken(request, "application/json")
+        return _json({"accepted": len(batch.spans), "rejected": batch.rejected})
+
+    async def _taken(self, request: web.Request, content_type: str) -> Any:
+        if self._waiting >= _MOST_WAITING:  # before 8 MB are read
+            raise web.HTTPTooManyRequests(text="too much at once", headers={"Retry-After": "1"})
+        body = await _body(request, MOST_BODY)
+        encoding = request.headers.get("Content-Encoding", "")
+
+        def work() -> Any:
+            batch = ingest.read(body, content_type, encoding)
+            self._store.add(batch.spans)
+            return batch
+
+        try:
+            batch = await self._run(self._taker, work)
+        except ingest.IngestError as error:
+            raise refusal(error.status, str(error)) from None
+        self._live.heard(batch.spans)
+        return batch
+
+    # -- the rest -----------------------------------------------------------------------------------------------
+
+    async def controls(self, request: web.Request) -> web.Response:
+        if not self._live.controls:
+            raise web.HTTPForbidden(text="this dashboard only looks: controls are not enabled")
+        if not self._guard.knows(request.headers.get("X-CSRF-Token", "")):
+            raise web.HTTPForbidden(text="the X-CSRF-Token is not this page's; load it again")
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="send application/json")
+        try:
+            control(await _body(request, _MOST_WORDS), self._live.tallies)
+        except ControlError as error:
+            raise refusal(error.status, str(error)) from None
+        return _json({"ok": True})
+
+    async def scrape(self, request: web.Request) -> web.Response:
+        found = self._metering.render(request.headers.get("Accept", ""))
+        if found is None:
+            raise web.HTTPNotFound(text="no calls are counted here: this dashboard watches no pipelines")
+        kind, text = found
+        return web.Response(body=text.encode(), headers={"Content-Type": kind})
+
+
+def _soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(what)
+
+
+def refusal(status: int, text: str) -> web.HTTPException:
+    """The exception that becomes a reply of this status."""
+    known: dict[int, type[web.HTTPException]] = {
+        400: web.HTTPBadRequest,
+        404: web.HTTPNotFound,
+        409: web.HTTPConflict,
+        415: web.HTTPUnsupportedMediaType,
+        429: web.HTTPTooManyRequests,
+    }
+    if status == 413:
+        return web.HTTPRequestEntityTooLarge(MOST_BODY, MOST_BODY + 1, text=text)
+    return known.get(status, web.HTTPBadRequest)(text=text)
+
+
+def _json(data: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(data), status=status, content_type="application/json")
+
+
+def _html(status: int, note: str) -> web.Response:
+    return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html")
+
+
+async def _body(request: web.Request, most: int) -> bytes:
+    """The body as it came, of at most so many bytes."""
+    promised = request.content_length or 0
+    if promised > most:
+        raise web.HTTPRequestEntityTooLarge(most, promised, text=f"the body has more than {most} bytes")
+    parts, size = [], 0
+    async for part in request.content.iter_any():
+        size += len(part)
+        if size > most:
+            raise web.HTTPRequestEntityTooLarge(most, size, text=f"the body has more than {most} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _form(body: bytes, request: web.Request) -> dict[str, str]:
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise ValueError("not a form")
+    return dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
+
+
+def _number(asked: Any, name: str) -> float | None:
+    """A number of the query; None where it is not there. Raises 400."""
+    text = asked.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -1e16 < value < 1e16:
+        raise web.HTTPBadRequest(text=f"{name} must be a number")
+    return value
+
+
+def _whole(asked: Any, name: str, default: int, most: int) -> int:
+    value = _number(asked, name)
+    return default if value is None else min(max(int(value), 1), most)

@@ -1,0 +1,145 @@
+"""The present: one snapshot of everything that the overview shows, as plain data.
+
+Counts come from a `Tally` of each pipeline of this process, states from the pipelines themselves, and both from spans
+where calls are made in other processes (`distant`). Nothing is computed until somebody asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from .distant import Distant
+from .standing import Standing
+from .tally import Lately, Row, Tally, quantiles
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+    from .rows import Span
+    from .store import Store
+
+__all__ = ["Live"]
+
+_QUANTILES = (0.5, 0.9, 0.99, 0.999)
+_NAMES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
+
+
+class Live:
+    """Watches pipelines, and the spans of other processes. `controls` and `csrf` are told to the page."""
+
+    def __init__(self, pipelines: Iterable[Pipeline] = (), store: Store | None = None) -> None:
+        self._store = store
+        self._begun = time.monotonic()
+        self._standing = Standing()
+        self._distant = Distant()
+        self._described: list[dict[str, Any]] = []
+        self.tallies: list[Tally] = []
+        self.controls = False
+        self.csrf: str | None = None
+        self.watch(*pipelines)
+
+    def watch(self, *pipelines: Pipeline) -> None:
+        """Stand around the calls of these from their next call on."""
+        known = {id(tally.pipeline) for tally in self.tallies}
+        for pipeline in pipelines:
+            if id(pipeline) in known:
+                continue
+            known.add(id(pipeline))
+            tally = Tally(pipeline)
+            self.tallies.append(tally)
+            described = pipeline.describe()
+            row = {"name": pipeline.name, "describe": described["policies"], "attempt": described["attempt"]}
+            self._described.append(row)
+            pipeline.observe(tally)
+
+    def forget(self, *pipelines: Pipeline) -> None:
+        """Stand aside: these go on without us."""
+        for tally in [tally for tally in self.tallies if any(tally.pipeline is one for one in pipelines)]:
+            tally.pipeline.unobserve(tally)
+            del self._described[self.tallies.index(tally)]
+            self.tallies.remove(tally)
+
+    def heard(self, spans: Iterable[Span]) -> None:
+        """Spans of other processes."""
+        self._distant.heard(spans)
+
+    @property
+    def version(self) -> tuple[float, ...]:
+        """Differs when a snapshot would show something new, but for the passing of time."""
+        calls = sum(row.calls for tally in self.tallies for row in list(tally.rows.values()))
+        attempts = sum(row.good + row.bad for tally in self.tallies for row in list(tally.rows.values()))
+        return (calls, attempts, sum(tally.version for tally in self.tallies), self._distant.version)
+
+    def snapshot(self, now: float | None = None) -> dict[str, Any]:
+        """All of it; `now` in epoch seconds, of the system's clock if left out."""
+        at = (time.time() if now is None else now) * 1000
+        total = Lately()
+        ops = [
+            _op(tally.pipeline.name, row, *row.lately(tally.now(), total))
+            for tally in self.tallies
+            for row in list(tally.rows.values())
+        ]
+        here = time.monotonic()
+        ops += [_op(name, row, *row.lately(here, total)) for (name, _), row in list(self._distant.rows.items())]
+        standing = self._standing.rows(self.tallies)
+        standing["breakers"] += self._distant.breakers(at)
+        standing["limits"] += self._distant.limits(at)
+        store = self._store
+        return {
+            "at": at,
+            "uptime_s": here - self._begun,
+            "version": _version(),
+            "controls": self.controls,
+            "csrf": self.csrf if self.controls else None,
+            "processes": [] if store is None else store.processes(),
+            "headline": _headline(total),
+            "ops": ops,
+            **standing,
+            "store": None if store is None else store.status(),
+            "exporter": None,
+            "pipelines": self._described,
+        }
+
+
+def _op(pipeline: str, row: Row, lately: Lately, rate: list[float], errors: list[float]) -> Mapping[str, Any]:
+    """Counts since the beginning; shares, quantiles and both lines of the last minute."""
+    return {
+        "pipeline": pipeline,
+        "op": row.op,
+        "calls": row.calls,
+        "ok": row.ok,
+        "effective": lately.effective,
+        "actual": lately.actual,
+        "attempts": row.attempts,
+        "outcomes": {**row.outcomes, "ok": row.ok},
+        **dict(zip(_NAMES, quantiles(lately.buckets, *_QUANTILES), strict=True)),
+        "rate": rate,
+        "errors": errors,
+    }
+
+
+def _headline(total: Lately) -> dict[str, Any]:
+    return {
+        "calls": total.calls,
+        "effective": total.effective,
+        "actual": total.actual,
+        "attempts_per_call": total.attempts / total.calls if total.calls else None,
+        "rate": total.calls / 60,
+        **dict(zip(_NAMES, quantiles(total.buckets, *_QUANTILES), strict=True)),
+        "backoff_share": min(1.0, total.backoff / total.seconds) if total.seconds else None,
+    }
+
+
+_found = ""
+
+
+def _version() -> str:
+    global _found  # noqa: PLW0603 (reading it costs a look at the disk)
+    if not _found:
+        try:
+            _found = version("exchange-resilience")
+        except PackageNotFoundError:
+            _found = "unknown"
+    return _found

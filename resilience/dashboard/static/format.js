@@ -1,0 +1,38 @@
+// Numbers and times as people read them.
+
+export function ms(value) {
+  if (value === null || value === undefined) return "–";
+  if (value >= 60000) return `${(value / 60000).toFixed(1)} min`;
+  if (value >= 1000) return `${(value / 1000).toFixed(value >= 10000 ? 1 : 2)} s`;
+  if (value >= 10) return `${value.toFixed(0)} ms`;
+  return value >= 1 ? `${value.toFixed(1)} ms` : `${(value * 1000).toFixed(0)} µs`;
+}
+export const seconds = (value) => (value === null || value === undefined ? "–" : ms(value * 1000));
+export function percent(value, digits = 1) {
+  if (value === null || value === undefined) return "–";
+  const shown = value * 100;
+  return `${shown > 99.9 && shown < 100 ? shown.toFixed(2) : shown.toFixed(shown === 100 ? 0 : digits)} %`;
+}
+export function count(value) {
+  if (value === null || value === undefined) return "–";
+  if (value >= 1e6) return `${(value / 1e6).toFixed(1)} M`;
+  if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`;
+  return Number.isInteger(value) ? String(value) : value.toFixed(1);
+}
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+export const clock = (epoch) => (epoch ? CLOCK.format(new Date(epoch)) : "–");
+export const stamp = (epoch) => `${clock(epoch)}.${String(Math.floor(epoch) % 1000).padStart(3, "0")}`;
+export function ago(epoch, now = Date.now()) {
+  const passed = Math.max(0, now - epoch) / 1000;
+  if (passed < 2) return "now";
+  if (passed < 120) return `${passed.toFixed(0)} s ago`;
+  return passed < 7200 ? `${(passed / 60).toFixed(0)} min ago` : `${(passed / 3600).toFixed(1)} h ago`;
+}
+export const bytes = (value) => (value >= 1 << 20 ? `${(value / (1 << 20)).toFixed(1)} MB` : `${(value / 1024).toFixed(0)} kB`);
+
+export const TONES = { ok: "ok", rejected: "info", throttled: "warn", failed: "bad", unknown: "bad", refused: "warn", cancelled: undefined };
+export const STATES = { closed: "ok", open: "bad", "half-open": "warn", "forced open": "bad", ramping: "warn" };
+export const SEGMENTS = {
+  backoff: "backoff", retry_after: "ordered wait", limiter: "rate limit", queue: "bulkhead queue", pool: "pool", connection: "free connection",
+  dns: "DNS", connect: "connect", tls: "TLS", first_byte: "first byte", body: "body", other: "other",
+};

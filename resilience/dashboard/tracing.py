@@ -1,0 +1,86 @@
+"""Where the traces of this process come from: the provider that the application uses, or one of our own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..pipeline import Pipeline
+    from .store import Store
+
+__all__ = ["Tracing"]
+
+_log = logging.getLogger("resilience")
+
+
+class Tracing:
+    """Feeds a store with the spans of pipelines. A call belongs to the first tracer, so an existing one is used."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._fed: list[Any] = []  # providers
+        self._processors: list[Any] = []
+        self._own: Any = None
+        self._observed: list[Pipeline] = []
+
+    def follow(self, pipelines: Iterable[Pipeline]) -> None:
+        """Have the spans of these from now on."""
+        from ..telemetry.spans import Tracer
+
+        for pipeline in pipelines:
+            tracer: Any = next((one for one in pipeline.observers if isinstance(one, Tracer)), None)
+            if tracer is None:
+                tracer = pipeline.discover()
+            if tracer is None:
+                tracer = self._tracer()
+                pipeline.observe(tracer)
+                self._observed.append(pipeline)
+            self._feed(getattr(tracer, "provider", None))
+
+    def _tracer(self) -> Any:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+
+        from ..telemetry.spans import Tracer
+
+        if self._own is None:
+            resource = Resource.create()
+            if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
+                resource = resource.merge(Resource({"service.name": Path(sys.argv[0]).stem or "python"}))
+            self._own = Tracer(TracerProvider(resource=resource, shutdown_on_exit=False))
+        return self._own
+
+    def _feed(self, provider: Any) -> None:
+        """Hear of the spans of this provider, which is asked once."""
+        from opentelemetry.sdk.trace import TracerProvider
+
+        from .local import LocalProcessor
+
+        if any(provider is known for known in self._fed):
+            return
+        self._fed.append(provider)
+        if not isinstance(provider, TracerProvider):
+            _log.warning("dashboard: %s gives nobody its spans; no traces are shown", type(provider).__name__)
+            return
+        processor = LocalProcessor(self._store)
+        provider.add_span_processor(processor)
+        self._processors.append(processor)
+
+    def leave(self, pipelines: Sequence[Pipeline]) -> None:
+        """Trace these no longer, where it is our tracer that does."""
+        for pipeline in [one for one in self._observed if any(one is other for other in pipelines)]:
+            pipeline.unobserve(self._own)
+            self._observed.remove(pipeline)
+
+    def close(self) -> None:
+        """Take no more spans. A provider keeps its processors for life; ours does nothing from now on."""
+        for processor in self._processors:
+            processor.shutdown()
+        self.leave([*self._observed])
+        if self._own is not None:
+            self._own.provider.shutdown()
+            self._own = None

@@ -1,0 +1,345 @@
+"""The overview's numbers: exact where calls are made here, weighted where they come from a sample."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from resilience import Breaker, Bulkhead, Cache, Chaos, Hedge, Op, Pipeline, RateLimit, Retry, RetryBudget, Timeout
+from resilience.call import Call, LimitReport, takes_call
+from resilience.dashboard.distant import Distant
+from resilience.dashboard.live import Live
+from resilience.dashboard.rows import Span
+from resilience.dashboard.store import Store
+from resilience.dashboard.tally import Lately, Row, Tally, quantiles
+from resilience.testing import Script, after, never, virtual
+
+READ = Op("read", idempotent=True)
+
+
+def one(live: Live, op: str = "read") -> dict[str, Any]:
+    (row,) = [row for row in live.snapshot()["ops"] if row["op"] == op]
+    return dict(row)
+
+
+@virtual
+async def test_calls_and_attempts_are_counted_exactly() -> None:
+    """By outcome, kind and second; a call saved by a retry is a success, its first attempt is not."""
+    market = Pipeline(Retry(attempts=3, wait=1, jitter="none", on=OSError), name="market")
+    live = Live([market])
+    await market.run(Script("at once"), op=READ)
+    await market.run(Script(OSError(), after(0.5, "second")), op=READ)
+    with pytest.raises(OSError, match="for ever"):
+        await market.run(Script(OSError("for ever")), op=READ)
+    with pytest.raises(ValueError, match="no"):
+        await market.run(Script(ValueError("no")), op=READ)
+    gone = asyncio.ensure_future(market.run(Script(never), op=READ))
+    await asyncio.sleep(1)
+    gone.cancel()
+    await asyncio.wait((gone,))
+    row = one(live)
+    assert (row["pipeline"], row["calls"], row["ok"]) == ("market", 5, 2)
+    outcomes = {name: count for name, count in row["outcomes"].items() if count}
+    assert outcomes == {"ok": 2, "unknown": 1, "rejected": 1, "cancelled": 1}
+    assert row["attempts"] == {"original": 5, "retry": 3, "hedge": 0, "probe": 0}
+    assert (row["effective"], row["actual"]) == (2 / 4, 2 / 7)
+    headline = live.snapshot()["headline"]
+    assert (headline["calls"], headline["attempts_per_call"], headline["rate"]) == (5, 8 / 5, 5 / 60)
+    assert headline["backoff_share"] == pytest.approx(3 / (1.5 + 2 + 1), abs=0.01)
+    assert (sum(row["rate"]), sum(row["errors"]), len(row["rate"]), len(row["errors"])) == (5, 2, 60, 60)
+
+
+@virtual
+async def test_the_window_is_a_minute() -> None:
+    """What was longer ago shows in the totals alone; the newest second is the last."""
+    market = Pipeline(name="market")
+    live = Live([market])
+    for _ in range(3):
+        await market.run(Script("ok"), op=READ)
+    assert one(live)["rate"][-1] == 3
+    await asyncio.sleep(10)
+    await market.run(Script(after(2, "slow")), op=READ)
+    row = one(live)
+    assert (row["rate"][-1], row["rate"][-13], sum(row["rate"])) == (1, 3, 4)
+    await asyncio.sleep(55)
+    row = one(live)
+    assert (sum(row["rate"]), row["calls"]) == (1, 4)
+    await asyncio.sleep(60)
+    row = one(live)
+    assert (sum(row["rate"]), row["calls"], row["effective"], row["p50_ms"]) == (0, 4, None, None)
+
+
+@virtual
+async def test_refused_and_cancelled_attempts_say_nothing_of_the_other_side() -> None:
+    """Nor does a hedge's loser. They still count as attempts."""
+    market = Pipeline(Hedge(delay=1), name="market")
+    live = Live([market])
+    await market.run(Script(never, after(0.5, "second")), op=READ)
+    row = one(live)
+    assert row["attempts"] == {"original": 1, "retry": 0, "hedge": 1, "probe": 0}
+    assert (row["effective"], row["actual"]) == (1, 1)
+    shut = Pipeline(Breaker(mode="forced_open"), name="shut")
+    live = Live([shut])
+    with pytest.raises(Exception, match="circuit"):
+        await shut.run(Script("ok"), op=READ)
+    row = one(live)
+    assert (row["attempts"]["original"], row["actual"], row["effective"], row["outcomes"]["refused"]) == (1, None, 0, 1)
+
+
+@virtual
+async def test_an_answer_without_an_attempt_counts_none() -> None:
+    """A call that the cache answers."""
+    market = Pipeline(Cache(ttl=10, key=lambda call: call.op.name), Retry(attempts=2), name="market")
+    live = Live([market])
+    for _ in range(3):
+        await market.run(Script("ok", "ok", "ok"), op=READ)
+    row = one(live)
+    assert (row["calls"], row["attempts"]["original"]) == (3, 1)
+
+
+def test_quantiles_are_within_a_step() -> None:
+    """One step is 9 %; nothing is None; the longest counts as the last step."""
+    row, total = Row("x"), Lately()
+    for number in range(1, 1001):
+        row.ended(1.0, number / 1000)
+    lately, *_ = row.lately(1.5, total)
+    for q, wanted in ((0.5, 500), (0.9, 900), (0.99, 990), (0.999, 999)):
+        (found,) = quantiles(lately.buckets, q)
+        assert found == pytest.approx(wanted, rel=0.05)
+        assert quantiles(total.buckets, q) == [found]
+    assert quantiles([0] * 5, 0.5, 0.9) == [None, None]
+    row = Row("x")
+    row.ended(1.0, 1e9)
+    row.ended(1.0, 0.0)
+    lately, *_ = row.lately(1.0, Lately())
+    low, high = quantiles(lately.buckets, 0.5, 1.0)
+    assert low == pytest.approx(0.03, rel=0.1)
+    assert high == pytest.approx(256_000, rel=0.1)
+
+
+@virtual
+async def test_a_breaker_shows_its_state_and_what_happened_to_it() -> None:
+    """With the cause of each change, newest last, and when it will probe."""
+    market = Pipeline(
+        Breaker(failure_rate=0.5, min_calls=2, window=10, open_for=5, key=lambda call: call.op.name), name="market"
+    )
+    live = Live([market])
+    for _ in range(2):
+        with pytest.raises(ConnectionRefusedError):
+            await market.run(Script(ConnectionRefusedError()), op=READ)
+    await asyncio.sleep(1)
+    (row,) = live.snapshot()["breakers"]
+    assert (row["pipeline"], row["key"], row["state"], row["opens"], row["since_s"]) == ("market", "read", "open", 1, 1)
+    assert 0 < row["next_probe_s"] <= 5
+    assert row["generation"] == 2
+    (change,) = row["history"]
+    assert (change["old"], change["new"], "2 of 2" in change["cause"]) == ("closed", "open", True)
+    assert abs(change["at"] - time.time() * 1000) < 60_000
+    market.states["breaker"].mode = "shadow"
+    (row,) = live.snapshot()["breakers"]
+    assert (row["state"], row["next_probe_s"], len(row["history"])) == ("shadow", None, 2)
+    assert row["window"] == {"calls": row["calls"], "min_calls": 2, "seconds": 10}
+
+
+@virtual
+async def test_a_history_remembers_twenty_changes_of_a_thousand_things() -> None:
+    """Not one more."""
+    tally = Tally(Pipeline())
+    for number in range(30):
+        tally.changed("breaker", "a", "x", str(number), "")
+    for number in range(2_000):
+        tally.changed("breaker", f"key {number}", "x", "y", "")
+    assert len(tally.history) == 1_024
+    tally.changed("breaker", "b", "x", "0", "")
+    for number in range(30):
+        tally.changed("breaker", "b", "x", str(number), "")
+    assert [row["new"] for row in tally.history["breaker", "b"]] == [str(n) for n in range(10, 30)]
+
+
+@virtual
+async def test_operations_are_bounded() -> None:
+    """Calls of the 513th are counted, together."""
+    market = Pipeline(name="market")
+    live = Live([market])
+    for number in range(600):
+        await market.run(Script("ok"), op=Op(f"op {number}"))
+    rows = live.snapshot()["ops"]
+    assert (len(rows), sum(row["calls"] for row in rows)) == (513, 600)
+    assert one(live, "(others)")["calls"] == 88
+
+
+@virtual
+async def test_limits_bulkheads_budgets_and_chaos_stand_there() -> None:
+    """As their policies say, with what the server said last beside our own limit."""
+
+    async def target(call: Call) -> str:
+        call.attempt.limits = LimitReport(limit=50, remaining=40, reset_in=3)
+        call.attempt.notes["wait.connection"] = 0.02
+        return "ok"
+
+    budget = RetryBudget()
+    policies = (Retry(attempts=2, budget=budget), RateLimit("10/5s"), Bulkhead(7), Timeout(1))
+    market = Pipeline(*policies, Chaos(rate=0.25, latency=0.1), name="market")
+    live = Live([market])
+    await market.run(takes_call(target), op=READ)
+    await asyncio.sleep(1)
+    shown = live.snapshot()
+    (limit,) = shown["limits"]
+    assert (limit["rate"], limit["used"], limit["limit"], limit["headroom"], limit["waiting"]) == ("10/5s", 1, 10, 9, 0)
+    assert limit["server"] == {"limit": 50, "remaining": 40, "reset_in_s": 2, "age_s": 1}
+    assert [(row["limit"], row["busy"], row["kind"]) for row in shown["bulkheads"]] == [(7, 0, "bulkhead")]
+    assert [(row["spent"], row["refused"]) for row in shown["budgets"]] == [(0, 0)]
+    assert [(row["enabled"], row["rate"], row["struck"]) for row in shown["chaos"]] == [(False, 0.25, 0)]
+    await asyncio.sleep(60)
+    assert live.snapshot()["limits"][0]["server"] is None
+
+
+@virtual
+async def test_it_says_when_a_limit_will_be_empty() -> None:
+    """At the pace since the last look; not at all while nothing is used."""
+    standing = Live().__dict__["_standing"]
+    at = 100.0
+    import resilience.dashboard.standing as module
+
+    clock = module.time
+    try:
+        module.time = type("Clock", (), {"monotonic": staticmethod(lambda: at)})  # type: ignore[misc, assignment]
+        found = []
+        for used in (0, 10, 30, 30, 20):
+            found.append(standing._empty_in(("p", "x"), used, 100))
+            at += 2
+        assert found == [None, 90 / 5, 70 / 10, None, None]
+        assert standing._empty_in(("p", "x"), 100, 100) == 0
+    finally:
+        module.time = clock
+
+
+@virtual
+async def test_what_pipelines_share_is_listed_once() -> None:
+    """Under the first that has it."""
+    shared: dict[str, Any] = {}
+    limits = [Pipeline(RateLimit("10/5s", key="ip"), name=name, shared=shared) for name in "ab"]
+    live = Live(limits)
+    for pipeline in limits:
+        await pipeline.run(Script("ok"), op=READ)
+    rows = [row for row in live.snapshot()["limits"] if row["used"]]
+    assert [(row["pipeline"], row["used"]) for row in rows] == [("a", 2)]
+
+
+@virtual
+async def test_whoever_is_forgotten_is_not_observed() -> None:
+    """And one pipeline is watched once."""
+    market = Pipeline(name="market")
+    live = Live([market, market])
+    live.watch(market)
+    await market.run(Script("ok"), op=READ)
+    assert one(live)["calls"] == 1
+    before = live.version
+    live.forget(market)
+    await market.run(Script("ok"), op=READ)
+    assert (live.snapshot()["ops"], live.snapshot()["pipelines"], market.observers) == ([], [], ())
+    assert live.version != before
+
+
+@virtual
+async def test_counting_that_fails_hurts_no_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged; the caller gets its own error."""
+    market = Pipeline(name="market")
+    Live([market])
+    monkeypatch.setattr(Row, "ended", lambda *_: 1 / 0)
+    monkeypatch.setattr(Tally, "attempt_failed", lambda *_: 1 / 0)
+    with pytest.raises(OSError, match="mine"):
+        await market.run(Script(OSError("mine")), op=READ)
+    assert caplog.text.count("counting ") == 2
+
+
+def test_a_snapshot_has_the_fields_of_the_interface_and_is_json() -> None:
+    """All of them, whatever there is to show."""
+    store = Store()
+    shown = json.loads(msgspec.json.encode(Live([Pipeline(Retry(attempts=2), name="market")], store).snapshot(1.5)))
+    assert shown["at"] == 1500
+    assert [(row["name"], row["describe"][0]["policy"], row["attempt"]) for row in shown["pipelines"]] == [
+        ("market", "retry", 1)
+    ]
+    assert set(shown) == {
+        "at", "uptime_s", "version", "controls", "csrf", "processes", "headline", "ops", "breakers", "limits",
+        "bulkheads", "budgets", "pools", "chaos", "store", "exporter", "pipelines",
+    }  # fmt: skip
+    assert (shown["controls"], shown["csrf"], shown["exporter"], shown["headline"]["p50_ms"]) == (
+        False,
+        None,
+        None,
+        None,
+    )
+
+
+# -- other processes ------------------------------------------------------------------------------------------------
+
+
+def span(name: str, number: int, parent: int = 0, milliseconds: float = 10, **attributes: Any) -> Span:
+    spelled = {key.replace("__", "."): value for key, value in attributes.items()}
+    end = int(1e18 + milliseconds * 1e6)
+    above = f"{parent:016x}" if parent else ""
+    return Span("1" * 32, f"{number:016x}", above, name, "internal", int(1e18), end, "unset", spelled, (), "bot", "7")
+
+
+def call(number: int, probability: float = 1.0, **more: Any) -> Span:
+    return span(
+        "ticker", number, resilience__op="ticker", resilience__pipeline="market", resilience__outcome="ok",
+        resilience__sampling__reason="sampled", resilience__sampling__probability=probability, **more,
+    )  # fmt: skip
+
+
+def attempt(number: int, parent: int, **more: Any) -> Span:
+    given = {"resilience__attempt__kind": "original", "resilience__attempt__outcome": "ok", **more}
+    return span("GET /x", number, parent, resilience__op="ticker", resilience__attempt__number=1, **given)
+
+
+def test_spans_count_by_the_chance_that_they_were_kept_with() -> None:
+    """One call kept of a hundred stands for a hundred, its attempts too; what has no call is left out."""
+    distant = Distant(lambda: 5.0)
+    failed = attempt(3, 2, resilience__attempt__outcome="failed")
+    again = attempt(4, 2, resilience__attempt__kind="retry")
+    distant.heard([attempt(9, 8), call(1, 0.01), attempt(5, 1), failed, again, call(2, resilience__wait__backoff=0.5)])
+    row = distant.rows["market", "ticker"]
+    assert (row.calls, row.ok, row.good, row.bad, row.backoff) == (101, 101, 101, 1, 0.5)
+    assert row.attempts == {"original": 101, "retry": 1, "hedge": 0, "probe": 0}
+    assert row.seconds == pytest.approx(1.01)
+
+
+def test_hostile_spans_do_no_harm() -> None:
+    """A probability of nothing, an unknown outcome, operations without end."""
+    distant = Distant(lambda: 5.0)
+    for probability in (0, -1, "x", 1e-300, 7):
+        distant.heard([call(1, probability)])  # type: ignore[arg-type]
+    assert distant.rows["market", "ticker"].calls == 10_000 * 3 + 1 + 1
+    distant.heard([span("x", 1, resilience__sampling__reason="a", resilience__outcome="<b>")])
+    assert distant.rows["bot", "x"].outcomes["failed"] == 1
+    for number in range(2_500):
+        distant.heard([span(f"op {number}", 1, resilience__sampling__reason="a")])
+        distant.heard([attempt(2, 1, resilience__breaker__state="open", server__address=f"host {number}")])
+    assert (len(distant.rows), len(distant.breakers(0))) == (2_000, 2_000)
+
+
+def test_the_last_word_on_a_breaker_and_a_limit() -> None:
+    """From attempts, by the host; a late arrival of an older span changes nothing."""
+    live = Live()
+    base = {"server__address": "api", "resilience__breaker__generation": 3}
+    limits = {"resilience__server_limit__limit": 50, "resilience__server_limit__remaining": 20}
+    newer = attempt(2, 1, milliseconds=20, resilience__breaker__state="half-open", **base, **limits)
+    older = attempt(3, 1, milliseconds=10, resilience__breaker__state="closed", **base)
+    live.heard([call(1), attempt(4, 1, milliseconds=5, resilience__breaker__state="open", **base), newer, older])
+    shown = live.snapshot(1e9 + 1)
+    (row,) = shown["breakers"]
+    assert (row["pipeline"], row["key"], row["state"], row["generation"]) == ("market", "api", "half-open", 3)
+    assert [(change["old"], change["new"]) for change in row["history"]] == [("open", "half-open")]
+    assert row["since_s"] == pytest.approx(0.98)
+    (limit,) = shown["limits"]
+    assert (limit["name"], limit["used"], limit["headroom"], limit["server"]["reset_in_s"]) == ("ticker", 30, 20, None)
