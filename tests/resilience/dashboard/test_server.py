@@ -22,7 +22,7 @@ from served import ask, on_sockets, raw, served
 from exchanges import ExchangeManager
 from resilience import ConfigError, Op, Pipeline, Retry, cli, load
 from resilience.config import check_file
-from resilience.dashboard import Dashboard, Store, door, server
+from resilience.dashboard import Dashboard, Store, api, door, server
 from resilience.dashboard.pages import Pages
 from resilience.telemetry import Tracer
 from resilience.testing import Script
@@ -68,7 +68,7 @@ async def test_a_retried_call_can_be_found_opened_exported_and_imported() -> Non
 
 
 @on_sockets
-async def test_spans_are_taken_over_otlp_and_answered_in_kind() -> None:
+async def test_spans_are_taken_over_otlp_and_answered_in_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain and gzipped. What cannot be read is refused in one line."""
     body = json.dumps({"resourceSpans": []}).encode()
     async with served() as dashboard:
@@ -94,11 +94,12 @@ async def test_spans_are_taken_over_otlp_and_answered_in_kind() -> None:
             await ask(dashboard, "/api/import", "POST", data=body, headers={"Content-Type": "text/plain"})
         ).status == 415
 
-        async def endless() -> Any:
-            for _ in range(20):
-                yield b" " * 2**20
-
-        assert (await ask(dashboard, "/v1/traces", "POST", data=endless(), headers=OTLP)).status == 413
+        monkeypatch.setattr(api, "MOST_BODY", 100)
+        head = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        unknown = (
+            head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n65\r\n" + b" " * 101 + b"\r\n0\r\n\r\n"
+        )
+        assert (await raw(dashboard, unknown)).startswith(b"HTTP/1.1 413")
 
 
 @on_sockets
