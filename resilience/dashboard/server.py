@@ -186,14 +186,9 @@ class Dashboard:
     async def _timed(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """One of so many at once, for so long at most."""
         self._active += 1
-        clock = asyncio.timeout(SECONDS)
         try:
-            async with clock:
+            async with asyncio.timeout(SECONDS):
                 return await handler(request)
-        except asyncio.CancelledError:  # CPython 3.11 can lose the TimeoutError while a tracer (coverage) looks on
-            if not clock.expired():
-                raise
-            raise TimeoutError from None
         finally:
             self._active -= 1
 

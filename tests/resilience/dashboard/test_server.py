@@ -163,6 +163,25 @@ def test_the_package_may_lack_its_page(tmp_path: Path) -> None:
     assert Pages(tmp_path / "missing").names == []
 
 
+@on_sockets
+async def test_metrics_are_exposed_and_the_applications_own_are_used() -> None:
+    """As text, or as OpenMetrics where the scraper accepts it; they count from when the dashboard began to watch."""
+    metrics = pytest.importorskip("resilience.telemetry.metrics")
+    pytest.importorskip("resilience.telemetry.prometheus")
+    own = metrics.Metrics()
+    pipelines = market("first"), market("second", observers=(own,))
+    async with served(*pipelines) as dashboard:
+        assert [sum(one is own for one in pipeline.observers) for pipeline in pipelines] == [1, 1]
+        for pipeline in pipelines:
+            await retried(pipeline)
+        plain = await ask(dashboard, "/metrics")
+        assert (plain.status, plain.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+        assert all(name in plain.body for name in (b"first", b"second"))
+        accept = {"Accept": "application/openmetrics-text"}
+        assert (await ask(dashboard, "/metrics", headers=accept)).body.endswith(b"# EOF\n")
+    assert [pipeline.observers for pipeline in pipelines] == [(), (own,)]
+
+
 # -- the flood ------------------------------------------------------------------------------------------------------
 
 
