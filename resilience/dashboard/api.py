@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from .store import Store
     from .stream import Hub
 
-__all__ = ["Api", "refusal"]
+__all__ = ["MOST_BODY", "STREAM", "Api", "refusal"]
 
+STREAM = "/api/stream"
+"""The one address that is answered without end."""
 MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
 _MOST_WAITING = 16  # questions, and requests with spans, at once
@@ -55,7 +57,7 @@ class Api:
             web.get("/login", self.login_page),
             web.post("/login", self.login),
             web.get("/api/snapshot", self.snapshot),
-            web.get("/api/stream", self._hub.serve),
+            web.get(STREAM, self._hub.serve),
             web.get("/api/traces", self.traces),
             web.get("/api/traces/{id}", self.trace),
             web.get("/api/traces/{id}/otlp", self.otlp),
