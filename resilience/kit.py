@@ -43,7 +43,10 @@ class Kit:
     is bound, and is bound again when one of them changes.
     """
 
-    __slots__ = ("_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
+    __slots__ = (
+        "__weakref__", "_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "rng", "scope",
+        "states",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, classify: Classify, rng: random.Random, shared: dict[str, Any] | None = None, scope: str = ""

@@ -257,6 +257,7 @@ class Pipeline:
         """
         kit, observers = self._kit, self._listening
         around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
+        around.sort(key=lambda observer: not getattr(observer, "innermost", False))
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
