@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .catalogue import CATALOGUE, KEY, OP, PIPELINE, POLICY, Spec
-from .measures import OTHER, Example, Histogram, Operation
+from .catalogue import CATALOGUE, Spec
+from .measures import Example, Histogram, Operation
 from .metrics import Metrics
 
 __all__ = ["BREAKER_STATES", "Family", "Labels", "Point", "read"]
@@ -54,7 +54,7 @@ def read(metrics: Metrics) -> list[Family]:
         add("resilience.state.changes", count, kind, key, new)
     for pipeline, policy, status in metrics.states():
         for reader in _READERS.get(_kind(policy), ()):
-            reader(status, lambda name, value, *more, at=(pipeline, policy): add(name, value, *at, *more))  # type: ignore[misc]
+            reader(status, lambda name, value, *more, at=(pipeline, policy): add(name, value, *at, *more))
     add("resilience.metrics.unread", metrics.unread)
     return [Family(CATALOGUE[name], list(points.values())) for name, points in table.items() if points]
 

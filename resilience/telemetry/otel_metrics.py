@@ -125,7 +125,7 @@ def _metric(family: Family, since: int, now: int) -> Metric:
 
 
 def _histogram_point(point: Point, since: int, now: int) -> HistogramDataPoint:
-    """Smallest and greatest are not counted; not a number, they are left out of OTLP's message by some, shown by none."""
+    """Smallest and greatest are not counted: None leaves them out of OTLP's message, whose fields they need not be."""
     exemplars = [
         Exemplar({}, found.seconds, int(found.at * 1e9), int(found.span_id, 16), int(found.trace_id, 16))
         for found in point.examples.values()
@@ -138,7 +138,7 @@ def _histogram_point(point: Point, since: int, now: int) -> HistogramDataPoint:
         sum=point.value,
         bucket_counts=point.counts,
         explicit_bounds=BOUNDS,
-        min=float("nan"),
-        max=float("nan"),
+        min=None,  # type: ignore[arg-type]
+        max=None,  # type: ignore[arg-type]
         exemplars=exemplars,
     )
