@@ -13,7 +13,7 @@ import time
 from asyncio import AbstractEventLoop, get_running_loop
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import ref
 
 from ..call import Attempt, Call, Handler
@@ -24,6 +24,9 @@ from .measures import BOUNDS, OTHER, Example, Operation, bounded
 from .records import judged
 
 __all__ = ["Metrics"]
+
+Find: TypeAlias = Callable[[str], Operation | None]
+Add: TypeAlias = Callable[[str], Operation]
 
 _MOST_CHANGES = 1000
 _PATIENCE = 1.0  # seconds that a reader in another thread waits for the event loop
@@ -62,11 +65,13 @@ class Metrics:
     def around_call(self, next: Handler, kit: Kit) -> Handler:
         """The top of an observed pipeline: when a call ends, it is counted."""
         self._watch(kit)
-        now, judge, find = kit.now, kit.judge, self._finder(kit.name)
+        now, judge, (find, add) = kit.now, kit.judge, self._table(kit.name)
         bounds, bucket = BOUNDS, bisect_left
 
         async def run(call: Call) -> Any:
-            op = find(call)
+            op = find(call.op.name)
+            if op is None:
+                op = add(call.op.name)
             op.begun += 1
             at = now()
             try:
@@ -95,7 +100,7 @@ class Metrics:
 
     def around_attempt(self, next: Handler, kit: Kit) -> Handler:
         """The attempt boundary: when an attempt ends, it is counted."""
-        now, judge, find = kit.now, kit.judge, self._finder(kit.name)
+        now, judge, (find, add) = kit.now, kit.judge, self._table(kit.name)
         bounds, bucket = BOUNDS, bisect_left
 
         async def run(call: Call) -> Any:
@@ -106,14 +111,19 @@ class Metrics:
                 result = await next(call)
             except BaseException as error:
                 took = now() - at
-                op, made = find(call), call.attempt
+                op = find(call.op.name)
+                if op is None:
+                    op = add(call.op.name)
+                made = call.attempt
                 verdict = judge(error, call) if isinstance(error, Exception) else None
                 outcome, error_type = judged(error, verdict)
                 op.attempt_failed(made, took, outcome, error_type)
                 op.learn(made, took - _since(made, waited), error_type)
                 raise
             took = now() - at
-            op = find(call)
+            op = find(call.op.name)
+            if op is None:
+                op = add(call.op.name)
             ok = op.attempt_ok
             ok.counts[bucket(bounds, took)] += 1
             ok.sum += took
@@ -165,21 +175,16 @@ class Metrics:
         if kit.name in self._kits or len(self._kits) < self.most_pipelines:
             self._kits[kit.name] = ref(kit)
 
-    def _finder(self, pipeline: str) -> Callable[[Call], Operation]:
-        """How to come from a call to its fields; one look in a dict, for every call but the first."""
+    def _table(self, pipeline: str) -> tuple[Find, Add]:
+        """How to come from an operation's name to its fields: one look in a dict, for every call but the first."""
         pipeline = bounded(self._tables, pipeline, OTHER, self.most_pipelines)
         table = self._tables.setdefault(pipeline, {})
-        most = self.most_ops
 
-        def find(call: Call) -> Operation:
-            name = call.op.name
-            op = table.get(name)
-            if op is None:
-                name = bounded(table, name, OTHER, most)
-                op = table.get(name) or table.setdefault(name, Operation(pipeline, name))
-            return op
+        def add(name: str) -> Operation:
+            place = bounded(table, name, OTHER, self.most_ops)
+            return table.get(place) or table.setdefault(place, Operation(pipeline, place))
 
-        return find
+        return table.get, add
 
 
 def _since(attempt: Attempt, waited: float) -> float:
