@@ -202,7 +202,7 @@ def connections(board: Board) -> None:
         {"{{resilience_connection}}": rate("resilience_connections_total", "resilience_connection")},
         "reqps",
     )
-    count = "sum by (resilience_state) (resilience_pool_connection_count)"
+    count = "sum by (resilience_state) (resilience_pool_open_connections)"
     board.lines(
         "Open connections",
         "By state, and the most there may be.",

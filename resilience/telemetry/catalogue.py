@@ -80,7 +80,7 @@ _SPECS = (
     Spec("resilience.bulkhead.waiting", "updown", "{call}", _KEYED, "Calls in its queue."),
     Spec("resilience.bulkhead.refused", "counter", "{call}", _KEYED, "Calls refused."),
     Spec(
-        "resilience.pool.connection.count", "updown", "{connection}", (*_STATE, "resilience.state"),
+        "resilience.pool.open_connections", "updown", "{connection}", (*_STATE, "resilience.state"),
         "Open connections: idle or used.",
     ),
     Spec("resilience.pool.connection.max", "updown", "{connection}", _STATE, "The most there may be; 0 for no bound."),

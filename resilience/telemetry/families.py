@@ -145,8 +145,8 @@ def _pool(status: Mapping[str, Any], add: Add) -> None:
         if field in status:
             add(f"resilience.pool.{name}", status[field])
     if "open" in status and "idle" in status:
-        add("resilience.pool.connection.count", status["idle"], "idle")
-        add("resilience.pool.connection.count", max(0, status["open"] - status["idle"]), "used")
+        add("resilience.pool.open_connections", status["idle"], "idle")
+        add("resilience.pool.open_connections", max(0, status["open"] - status["idle"]), "used")
 
 
 _POOL = {

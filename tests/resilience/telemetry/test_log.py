@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +16,25 @@ from resilience.testing import Script, after, never, virtual
 READ = Op("read", idempotent=True)
 
 
+class Kept(logging.Handler):
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record)
+
+
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Any:
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]]:
+    """What goes to the logger, at every level."""
+    kept, logger = Kept(), logging.getLogger("resilience.calls")
     caplog.set_level(logging.DEBUG, "resilience.calls")
-    return caplog.records
+    logger.addHandler(kept)
+    yield kept.lines
+    logger.removeHandler(kept)
 
 
 async def fail(pipeline: Pipeline, *steps: Any, op: Op = READ) -> None:

@@ -397,14 +397,14 @@ class Session:
 
 @virtual
 async def test_a_pool_tells_its_connections_by_state() -> None:
-    """In the shape of db.client.connection.*; a pool that pipelines share is told once."""
+    """In the shape of http.client.open_connections; a pool that pipelines share is told once."""
     metrics, shared = Metrics(), dict[str, Any]()
     pool = Pool(open=Session, name="rest")
     pipelines = [Pipeline(pool, name=name, observers=(metrics,), shared=shared) for name in ("p", "q")]
     for pipeline in pipelines:
         await pipeline.run(Session.get, op=READ)
     at = ("shared", "pool:rest")
-    assert values(metrics, "resilience.pool.connection.count") == {(*at, "idle"): 3, (*at, "used"): 2}
+    assert values(metrics, "resilience.pool.open_connections") == {(*at, "idle"): 3, (*at, "used"): 2}
     expected = {
         "connection.max": 30, "connection.opened": 9, "connection.discarded": 4, "requests": 2, "opened": 1,
         "renewed": 0, "usage": 0, "pending_requests": 0,
