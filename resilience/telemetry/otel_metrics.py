@@ -7,7 +7,7 @@ So histograms join at the exporter: `Exporting` adds ours, whole and with exempl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -100,15 +100,14 @@ class Exporting(MetricExporter):
             preferred_aggregation=exporter._preferred_aggregation,
         )
         self._metrics, self._exporter = metrics, exporter
-        self._scope = InstrumentationScope(_SCOPE)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         now, since = time.time_ns(), int(self._metrics.since * 1e9)
         ours = [_metric(family, since, now) for family in read(self._metrics) if family.spec.kind == "histogram"]
         parts = list(metrics_data.resource_metrics)
         if ours and parts:
-            scope = ScopeMetrics(self._scope, ours, "")
-            parts[0] = ResourceMetrics(parts[0].resource, [*parts[0].scope_metrics, scope], parts[0].schema_url)
+            scopes = _joined(parts[0].scope_metrics, ours)
+            parts[0] = ResourceMetrics(parts[0].resource, scopes, parts[0].schema_url)
         return self._exporter.export(MetricsData(parts), timeout_millis=timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
@@ -116,6 +115,15 @@ class Exporting(MetricExporter):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         self._exporter.shutdown(timeout_millis=timeout_millis, **kwargs)
+
+
+def _joined(scopes: Sequence[ScopeMetrics], ours: Sequence[Metric]) -> list[ScopeMetrics]:
+    """With our histograms beside our instruments: of two parts with equal scopes, OTLP's encoder keeps the second."""
+    mine = next((part for part in scopes if part.scope.name == _SCOPE), None)
+    others = [part for part in scopes if part is not mine]
+    if mine is None:
+        mine = ScopeMetrics(InstrumentationScope(_SCOPE), [], "")
+    return [*others, ScopeMetrics(mine.scope, [*mine.metrics, *ours], mine.schema_url)]
 
 
 def _metric(family: Family, since: int, now: int) -> Metric:
