@@ -6,7 +6,9 @@ import asyncio
 import gc
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -30,10 +32,12 @@ from resilience import (
     Timeout,
 )  # fmt: skip
 from resilience.call import Attempt, Call, LimitReport, takes_call
+from resilience.events import CallStarted, StateChanged
 from resilience.telemetry import Metrics
 from resilience.telemetry.families import Family, read
 from resilience.telemetry.measures import BOUNDS, OTHER, OTHER_ERROR, Example, Histogram, Operation, bounded
-from resilience.testing import Script, after, never, virtual
+from resilience.telemetry.records import judged
+from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
 
 READ = Op("read", idempotent=True)
 
@@ -493,8 +497,6 @@ async def test_a_pipeline_that_is_gone_leaves_its_counts_and_no_states() -> None
 
 def test_changes_of_state_are_bounded() -> None:
     """By kind and new state, whatever the keys."""
-    from resilience.events import StateChanged
-
     metrics = Metrics()
     for number in range(3000):
         metrics(StateChanged("breaker", f"host{number}", "closed", "open", "", 0.0))
@@ -565,3 +567,62 @@ async def test_the_tracer_and_metrics_agree_on_streams(traced: Any) -> None:
     assert [number async for number in pipeline.stream(numbers, op=READ)] == [0, 1, 2]
     assert values(metrics, "resilience.calls") == {("p", "read", "ok", ""): 1}
     assert values(metrics, "resilience.call.duration")["p", "read", "ok"] == (3, 1)
+
+
+# -- truth ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_those_of_the_events(seed: int) -> None:
+    """Whatever is retried, hedged, refused, timed out or cancelled: as many calls and attempts as events tell of."""
+    dice = Random(seed)
+    metrics, recorder = Metrics(), Recorder()
+    pipeline = Pipeline(
+        Bulkhead(6, queue=2), Retry(attempts=3, wait=1), Hedge(2), Breaker(failure_rate=0.7, min_calls=10, open_for=5),
+        RateLimit("5/1s"), Timeout(4), name="p", observers=(metrics, recorder), seed=seed,
+    )  # fmt: skip
+    steps = [
+        1,
+        after(3, 2),
+        after(6, 3),
+        ConnectionRefusedError(),
+        ConnectionResetError(),
+        after(1, ValueError()),
+        never,
+    ]
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(dice.random() * 20)
+        op = Op(f"op{number % 3}", idempotent=number % 2 == 0)
+        task = asyncio.create_task(pipeline.run(Script(*dice.choices(steps, k=4)), op=op))
+        if dice.random() < 0.2:
+            await asyncio.sleep(dice.random() * 5)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def main() -> None:
+        await asyncio.gather(*(one(number) for number in range(60)))
+        await asyncio.sleep(100)
+
+    VirtualLoop().run(main())
+    calls = Counter((event.pipeline, event.call.op.name, *_judged(event)) for event in recorder.calls)
+    attempts = Counter(
+        ("p", event.call.op.name, event.attempt.kind, *_judged(event)) for event in recorder.attempts
+    )  # fmt: skip
+    assert _some(values(metrics, "resilience.calls")) == calls
+    assert _some(values(metrics, "resilience.attempts")) == attempts
+    assert sum(values(metrics, "resilience.calls.active").values()) == 0
+    assert len(calls) > 8
+    began = {id(event.call): event.at for event in recorder.of(CallStarted)}
+    took = sum(event.at - began[id(event.call)] for event in recorder.calls)
+    assert sum(
+        op.ok.sum + sum(found.sum for found in op.others.values()) for op in metrics.operations
+    ) == pytest.approx(took)
+
+
+def _judged(event: Any) -> tuple[str, str]:
+    return ("ok", "") if event.error is None else judged(event.error, event.verdict)
+
+
+def _some(found: dict[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
+    return {labels: count for labels, count in found.items() if count}
