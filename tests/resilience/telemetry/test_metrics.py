@@ -224,7 +224,9 @@ async def test_operations_beyond_the_bound_count_together() -> None:
     for name in ("q", "r"):
         await Pipeline(name=name, observers=(metrics,)).run(Script(), op=Op("a"))
     assert values(metrics, "resilience.calls")[OTHER, "a", "ok", ""] == 2
-    assert sum(values(metrics, "resilience.calls").values()) == 8
+    await asyncio.gather(pipeline.run(Script(ValueError()), op=Op("e")), return_exceptions=True)
+    assert values(metrics, "resilience.attempts")["p", OTHER, "original", "rejected", "ValueError"] == 1
+    assert sum(values(metrics, "resilience.calls").values()) == 9
 
 
 def test_error_types_beyond_the_bound_count_together() -> None:
@@ -418,6 +420,17 @@ async def test_a_pool_tells_its_connections_by_state() -> None:
 
 
 @virtual
+async def test_a_pool_of_something_that_tells_nothing() -> None:
+    """What it lends need not have a status: then there are the pool's own numbers."""
+    metrics = Metrics()
+    pipeline = Pipeline(Pool(open=object, name="rest"), name="p", observers=(metrics,))
+    await pipeline.run(Script(), op=READ)
+    assert values(metrics, "resilience.pool.requests") == {("p", "pool:rest"): 1}
+    assert values(metrics, "resilience.pool.open_connections") == {}
+    assert values(metrics, "resilience.pool.connection.max") == {}
+
+
+@virtual
 async def test_states_of_the_same_name_in_two_pipelines_are_two() -> None:
     """A budget's name looks shared; where nothing is shared it belongs to its pipeline."""
     metrics = Metrics()
@@ -551,6 +564,21 @@ def test_a_loop_that_does_not_answer_costs_its_states_only(monkeypatch: pytest.M
     asyncio.run(main())
     assert found == [[]]
     assert metrics.unread == 1
+
+
+def test_a_loop_that_is_closed_just_now_is_in_nobodys_way() -> None:
+    """It looked as if it ran, and then took no more calls."""
+    from resilience.telemetry.metrics import _in_loop
+
+    class Closing:
+        def is_running(self) -> bool:
+            return True
+
+        def call_soon_threadsafe(self, callback: Any) -> None:
+            raise RuntimeError("Event loop is closed")
+
+    loop: Any = Closing()
+    assert _in_loop(loop, lambda: "read here") == "read here"
 
 
 @virtual
