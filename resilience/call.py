@@ -106,6 +106,8 @@ class Call:
     keys: Mapping[str, str] = _NOTHING
     lent: tuple[Any, ...] = ()
     record: Any = None
+    span: Any = None
+    """The ids of the span that this call became, once it has ended and a tracer kept it; for observers around that."""
     made: Attempt | None = None
     """The attempt's record if anybody has asked for it yet, for those who would only look at what is there."""
     reached = False

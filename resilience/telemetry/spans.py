@@ -47,6 +47,8 @@ class Tracer:
     settings, and for a provider that records nothing.
     """
 
+    innermost = True  # so that other observers find out which span a call has become
+
     def __init__(
         self,
         provider: Any,
@@ -160,6 +162,7 @@ class Tracer:
         if record.kept:
             record.history = call.attempts
             self.keep(record)
+            call.span = record.context
         else:
             record.forget()
 
