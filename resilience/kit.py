@@ -43,7 +43,10 @@ class Kit:
     is bound, and is bound again when one of them changes.
     """
 
-    __slots__ = ("_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "rng", "scope", "states")
+    __slots__ = (
+        "_shared", "_taken", "branches", "classify", "emit", "loop", "name", "now", "observed", "rng", "scope",
+        "states",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, classify: Classify, rng: random.Random, shared: dict[str, Any] | None = None, scope: str = ""
@@ -55,6 +58,7 @@ class Kit:
         self.states: dict[str, Any] = {}
         self.emit: Emit | None = None
         self.branches = False  # above the policy that is being bound, are there branches that may lose?
+        self.observed: Callable[[Any], Any] = lambda handler: handler  # what observers put around a call of its own
         self.loop: asyncio.AbstractEventLoop
         self.now: Callable[[], float]
         self._shared = self.states if shared is None else shared

@@ -258,6 +258,14 @@ class Pipeline:
         kit, observers = self._kit, self._listening
         around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
+
+        def observed(handler: H) -> H:
+            handler = handler if told is None else whole(handler, _with(_observed_call, kit, told))
+            for observer in around:
+                handler = whole(handler, _with(observer.around_call, kit))
+            return handler
+
+        kit.observed = observed
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
         armed = any(_has(policy, "enforces_deadline") for policy in self.policies[arm:])
@@ -271,10 +279,7 @@ class Pipeline:
             if position > 0:
                 kit.branches = any(_has(policy, "branches") for policy in self.policies[: position - 1])
                 handler = bind(self.policies[position - 1], handler, kit)
-        handler = handler if told is None else whole(handler, _with(_observed_call, kit, told))
-        for observer in around:
-            handler = whole(handler, _with(observer.around_call, kit))
-        return handler
+        return observed(handler)
 
     def _wrap(self, fn: Any, op: Op | None) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):

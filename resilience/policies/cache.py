@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..call import Call, Handler
-from ..events import CallEnded, CallStarted, Emit
 from ..keys import hashable, key_function
 from ..kit import Kit
 from ..policy import Policy
@@ -141,14 +140,17 @@ class Cache(Policy):
 
 def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable[[Call, Hashable], Awaitable[Any]]:
     """The whole of a lookup, with notes of what answered. A key of None is one that cannot be remembered."""
-    now, answers, ttl = kit.now, shelf.answers, policy.ttl
+    now, answers, ttl, observed = kit.now, shelf.answers, policy.ttl, kit.emit is not None
     soon = ttl + policy.stale_while_revalidate  # the ages up to which an old answer serves
     most = ttl + policy.stale_if_error
     renew = _renewing(policy, next, kit, shelf)
 
     def serve(call: Call, key: Hashable, answer: Answer, age: float, why: str) -> Any:
         answers.move_to_end(key)
-        call.attempts[-1].notes.update({"cache": why, "cache.age": age})
+        last = call.attempts[-1]
+        last.notes.update({"cache": why, "cache.age": age})
+        if answer.mark is not None:
+            last.link = ("filled_by", answer.mark)
         return answer.value
 
     async def look(call: Call, key: Hashable) -> Any:
@@ -180,7 +182,7 @@ def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable
                 raise
             shelf.stale += 1
             return serve(call, key, answer, age, "stale-if-error")
-        shelf.put(key, value, now(), turn)
+        shelf.put(key, value, now(), turn, call.attempt.mark() if observed else None)
         return value
 
     return look
@@ -189,7 +191,7 @@ def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable
 def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable[[Call, Hashable], None]:
     """Begin to renew an answer in the background, in a call of its own, unless that is under way."""
     now, loop = kit.now, kit.loop
-    ask = next if kit.emit is None else _observed(next, kit, kit.emit)
+    ask = kit.observed(next)  # a call that no pipeline was asked for
 
     async def fetch(call: Call, key: Hashable) -> None:
         turn = shelf.turn()
@@ -201,7 +203,7 @@ def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callabl
             if verdict is not None and verdict.kind is Kind.REJECTED:
                 shelf.drop(key, turn)
         else:
-            shelf.put(key, value, now(), turn)
+            shelf.put(key, value, now(), turn, call.attempt.mark() if kit.emit is not None else None)
 
     def renew(call: Call, key: Hashable) -> None:
         if key in shelf.refreshing:
@@ -211,21 +213,3 @@ def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callabl
         shelf.renew(key, loop.create_task(fetch(again, key), context=Context()))  # nobody's span, nobody's deadline
 
     return renew
-
-
-def _observed(next: Handler, kit: Kit, emit: Emit) -> Handler:
-    """What a pipeline tells of a call, told of one that no pipeline was asked for."""
-    now = kit.now
-
-    async def ask(call: Call) -> Any:
-        emit(CallStarted(call, kit.name, now()))
-        try:
-            value = await next(call)
-        except BaseException as error:
-            verdict = kit.judge(error, call) if isinstance(error, Exception) else None
-            emit(CallEnded(call, kit.name, now(), error, verdict))
-            raise
-        emit(CallEnded(call, kit.name, now(), None, None))
-        return value
-
-    return ask
