@@ -44,7 +44,7 @@ def why(call: Attributes, attempts: Sequence[Attributes], seconds: float) -> str
         _end(call, attempts, decisive),
         *_outlook(call, attempts),
     ]
-    said = [capital(", ".join(parts)), *_shares(call, seconds)]
+    said = [capital(", ".join(parts)), *_unknown(call), *_shares(call, seconds)]
     return f"{'; '.join(said)}."
 
 
@@ -183,16 +183,19 @@ def _where(attempts: Sequence[Attributes], decisive: Attributes | None, outcome:
 
 
 def _outlook(call: Attributes, attempts: Sequence[Attributes]) -> Iterator[str]:
-    """Why nothing followed, what is not known, and what is not shown."""
+    """Why nothing followed, and what is not shown."""
     if call.get("error.type"):
         stopped = next((str(a["resilience.retry_stopped"]) for a in reversed(attempts) if _stopped(a)), "")
         if stopped and not (stopped == "attempts_spent" and len(attempts) == 1):
             yield f"not repeated because {STOPPED.get(stopped, stopped)}"
-        if call.get("resilience.outcome") == "unknown":
-            yield "whether it was executed is not known"
     dropped = int(call.get("resilience.attempts.dropped", 0))
     if dropped:
         yield f"{dropped} attempt{'s' if dropped > 1 else ''} in between not shown"
+
+
+def _unknown(call: Attributes) -> Iterator[str]:
+    if call.get("resilience.outcome") == "unknown" and call.get("error.type"):
+        yield "whether it was executed is not known"
 
 
 def _stopped(attempt: Attributes) -> bool:
