@@ -16,12 +16,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
+from .others import SCOPE
 from .records import AttemptRecord, CallRecord
 from .shapes import ERROR, Shape, named, shapes
 
 __all__ = ["Sink", "sink_for"]
 
-_SCOPE = "resilience"
 _log = logging.getLogger("resilience")
 _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 _SAMPLED = TraceFlags.SAMPLED
@@ -44,7 +44,7 @@ def sink_for(provider: Any) -> Sink | None:
     """How spans reach this provider; None for one that records nothing."""
     if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
         return None
-    tracer = provider.get_tracer(_SCOPE)
+    tracer = provider.get_tracer(SCOPE)
     if isinstance(tracer, trace.NoOpTracer):
         return None
     from opentelemetry.sdk.trace import TracerProvider  # a tenth of a second: not before there is a provider
@@ -68,7 +68,7 @@ class Direct:
         self._provider = provider
         self._on_end = on_end
         self._make = ReadableSpan
-        self._scope = getattr(tracer, "_instrumentation_scope", None) or InstrumentationScope(_SCOPE)
+        self._scope = getattr(tracer, "_instrumentation_scope", None) or InstrumentationScope(SCOPE)
         random = _RANDOM if getattr(generator, "is_trace_id_random", bool)() else 0
         self._flags = (TraceFlags(random), TraceFlags(random | _SAMPLED))  # of a trace that begins here
         self._complained = False
