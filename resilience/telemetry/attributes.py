@@ -39,8 +39,10 @@ def call_attributes(record: CallRecord) -> dict[str, Any]:
     if not record.attempts:  # answered from memory, from another's flight, or refused before an attempt began
         for attempt in record.history[:1]:
             found |= _noted(attempt)
-    for why, seconds in _waits(record).items():
-        found[f"resilience.{why}"] = seconds
+    for attempt in record.history:
+        if attempt.noted is not None or record.pause is not None:
+            found |= _waits(record)
+            break
     return found
 
 
@@ -48,8 +50,9 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
     """What the span of one attempt says: its facts, then the decisions and timings that policies noted."""
     attempt = mine.attempt
     found = dict(mine.extra) if mine.extra else {}
-    found |= _noted(attempt)
-    found.pop("error.type", None)
+    if attempt.noted is not None or attempt.circuit is not None:
+        found |= _noted(attempt)
+        found.pop("error.type", None)
     found["resilience.op"] = record.op.name
     found["resilience.attempt.number"] = attempt.number
     found["resilience.attempt.kind"] = attempt.kind
@@ -76,10 +79,11 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
 
 def attempt_name(record: CallRecord, attempt: Attempt) -> str:
     """``GET /v5/market/tickers`` where the transport noted a method, else the operation's name."""
-    method = attempt.notes.get(_METHOD)
-    if not method:
+    notes = attempt.noted
+    method = None if notes is None else notes.get(_METHOD)
+    if notes is None or not method:
         return record.op.name
-    template = attempt.notes.get("url.template")
+    template = notes.get("url.template")
     return f"{method} {template}" if template else str(method)
 
 
@@ -93,7 +97,7 @@ def attempt_kind(record: CallRecord, mine: AttemptRecord) -> SpanKind:
     attempt = mine.attempt
     if mine.outcome == "refused" and not attempt.sent:
         return SpanKind.INTERNAL
-    if not attempt.sent and _METHOD not in attempt.notes:
+    if not attempt.sent and _METHOD not in (attempt.noted or ()):
         return SpanKind.INTERNAL
     return SpanKind.INTERNAL if hasattr(record.target, "pipeline") else SpanKind.CLIENT
 
@@ -103,16 +107,17 @@ def _sent_before(history: Iterable[Attempt], attempt: Attempt) -> int:
 
 
 def _waits(record: CallRecord) -> dict[str, float]:
-    """Seconds that the whole call waited, by ``wait.<why>``; a backoff cut short counts as it was."""
+    """Seconds that the whole call waited, by ``resilience.wait.<why>``; a backoff cut short counts as it was."""
     waits: dict[str, float] = {}
     for attempt in record.history:
-        for key, value in attempt.notes.items():
-            if key.startswith("wait.") and isinstance(value, (int, float)):
+        for note, value in (attempt.noted or {}).items():
+            if note.startswith("wait.") and isinstance(value, (int, float)):
+                key = f"resilience.{note}"
                 waits[key] = waits.get(key, 0.0) + value
     if record.pause is not None and record.end_at is not None:
         why, since, planned = record.pause
         waited = record.end_at - since
-        key = f"wait.{why}"
+        key = f"resilience.wait.{why}"
         waits[key] = waits.get(key, 0.0) + (waited if planned is None else min(waited, planned))
     return waits
 

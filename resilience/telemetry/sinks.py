@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
+from .making import ids, maker
 from .others import SCOPE
 from .records import AttemptRecord, CallRecord
 from .shapes import ERROR, Shape, named, shapes
@@ -61,19 +62,14 @@ class Direct:
     owns_ids = True
 
     def __init__(self, provider: Any, tracer: Any, on_end: Callable[[Any], None]) -> None:
-        from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
         generator = provider.id_generator
         self._provider = provider
         self._on_end = on_end
-        self._make = ReadableSpan
-        self._scope = getattr(tracer, "_instrumentation_scope", None) or InstrumentationScope(SCOPE)
+        self._make = maker(provider, tracer)
         random = _RANDOM if getattr(generator, "is_trace_id_random", bool)() else 0
         self._flags = (TraceFlags(random), TraceFlags(random | _SAMPLED))  # of a trace that begins here
         self._complained = False
-        self._new_trace_id = generator.generate_trace_id
-        self._new_span_id = generator.generate_span_id
+        self._new_trace_id, self._new_span_id = ids(generator)
 
     def context(self, span: CallRecord | AttemptRecord, sampled: bool) -> SpanContext:
         """The identity of a span; ids are made when first asked for, and stay."""
@@ -106,8 +102,9 @@ class Direct:
         context = self._identity(record)
         named(record, context)
         for shape in parts:
-            if shape.attempt is not None:
-                self._emit(shape, self._identity(shape.attempt), context)
+            mine = shape[6]
+            if mine is not None:
+                self._emit(shape, mine.context or self._identity(mine), context)
         self._emit(whole, context, parent)
 
     def _identity(self, span: CallRecord | AttemptRecord) -> SpanContext:
@@ -116,21 +113,8 @@ class Direct:
         return span.context
 
     def _emit(self, shape: Shape, context: SpanContext, parent: SpanContext | None) -> None:
-        span = self._make(
-            shape.name,
-            context=context,
-            parent=parent,
-            resource=self._provider.resource,
-            attributes=shape.attributes,
-            links=shape.links,
-            kind=shape.kind,
-            status=shape.status,
-            start_time=shape.start,
-            end_time=shape.end,
-            instrumentation_scope=self._scope,
-        )
         try:
-            self._on_end(span)
+            self._on_end(self._make(shape, context, parent))
         except Exception:
             if not self._complained:  # once: it would be the same for every span
                 self._complained = True
@@ -158,20 +142,21 @@ class Portable:
         call = self._start(whole, parent)
         named(record, call.get_span_context())
         for shape in parts:
-            self._start(shape, call).end(shape.end)
-        call.end(whole.end)
+            self._start(shape, call).end(shape[5])
+        call.end(whole[5])
 
     def _start(self, shape: Shape, parent: trace.Span) -> trace.Span:
+        name, kind, attributes, status, start, _, _, links = shape
         span = self._tracer.start_span(
-            shape.name,
+            name,
             context=trace.set_span_in_context(parent),
-            kind=shape.kind,
-            attributes=shape.attributes,
-            links=shape.links,
-            start_time=shape.start,
+            kind=kind,
+            attributes=attributes,
+            links=links,
+            start_time=start,
         )
-        if shape.status is ERROR:
-            span.set_status(shape.status)
+        if status is ERROR:
+            span.set_status(status)
         return span
 
 
