@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export import start
+    from .handover import Handover
     from .settings import TelemetrySettings
     from .spans import Tracer, global_tracer
 
-__all__ = ["TelemetrySettings", "Tracer", "global_tracer", "start"]
+__all__ = ["Handover", "TelemetrySettings", "Tracer", "global_tracer", "start"]
 
-_LAZY = {"TelemetrySettings": ".settings", "Tracer": ".spans", "global_tracer": ".spans", "start": ".export"}
+_LAZY = {
+    "Handover": ".handover",
+    "TelemetrySettings": ".settings",
+    "Tracer": ".spans",
+    "global_tracer": ".spans",
+    "start": ".export",
+}
 
 
 def __getattr__(name: str) -> Any:
