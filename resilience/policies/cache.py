@@ -195,6 +195,7 @@ def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callabl
 
     async def fetch(call: Call, key: Hashable) -> None:
         turn = shelf.turn()
+        mark = None if kit.emit is None else call.attempt.mark()  # before it ends, when its span is made
         try:
             value = await ask(call)
         except Exception as error:
@@ -203,7 +204,7 @@ def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callabl
             if verdict is not None and verdict.kind is Kind.REJECTED:
                 shelf.drop(key, turn)
         else:
-            shelf.put(key, value, now(), turn, call.attempt.mark() if kit.emit is not None else None)
+            shelf.put(key, value, now(), turn, mark)
 
     def renew(call: Call, key: Hashable) -> None:
         if key in shelf.refreshing:

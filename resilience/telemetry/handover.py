@@ -103,14 +103,14 @@ class Handover(SpanProcessor):
 
     def _work(self) -> None:
         attach(set_value(SUPPRESSED, True))  # an exporter's own requests are not traced
-        while not self._closed:
+        closed = False
+        while not closed:
             self._wake.wait(self._every)
             self._wake.clear()
+            closed = self._closed  # read before the last look, which finds all that came until then
             self._empty()
             self._tell()
             self._idle.set()
-        self._empty()
-        self._idle.set()
 
     def _empty(self) -> None:
         """Export all that was there when this began, so that one who keeps filling it cannot keep us.

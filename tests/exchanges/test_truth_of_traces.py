@@ -1,7 +1,8 @@
 """Do the traces tell the truth? Against the simulator's own account, with every fault that it knows.
 
-Attempt spans that are marked as sent are the requests that the server saw, joined one by one by request id; each has the
-parent, the outcome and the cause that it must have. Under retries, hedges, timeouts and cancellations; noted either way.
+Attempt spans that are marked as sent are the requests that the server saw, joined one by one by request id; each has
+the parent, the outcome and the cause that it must have. Under retries, hedges, timeouts and cancellations, and noted
+either way.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -94,10 +96,8 @@ def test_traces_say_what_the_server_saw(stack: str, parenting: str) -> None:
                     call = asyncio.ensure_future(bybit.fetch_ticker("BTCUSDT"))
                     if number % 10 == 0:
                         asyncio.get_running_loop().call_later(0.002, call.cancel)
-                    try:
+                    with suppress(ApiError, TransportError, TimedOut, Refused, asyncio.CancelledError):
                         await call
-                    except (ApiError, TransportError, TimedOut, Refused, asyncio.CancelledError):
-                        pass
 
             await asyncio.gather(*(work() for _ in range(8)))
             await asyncio.sleep(0.05)  # for what the server still reads
