@@ -86,6 +86,8 @@ class Attempt:
     marked: Mark | None = None
     link: tuple[str, Mark] | None = None
     """Another call that had to do with this attempt, and how: ``"coalesced"``, ``"opened_by"`` or ``"filled_by"``."""
+    before: tuple[int, dict[str, float]] | None = None
+    """Of the attempts before this one that a long stream has forgotten: how many were sent, and their waits."""
     # The tracer's, who keeps what it would rather not make a record for until it knows that somebody wants to see it.
     at: float | None = None
     ended: float | None = None

@@ -6,7 +6,7 @@ where there is none. The span of an attempt is a CLIENT span only if the attempt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -65,7 +65,7 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
         found["resilience.deadline.remaining"] = mine.remaining
     if mine.unparked:
         found["resilience.nested.dropped"] = mine.unparked
-    resent = _sent_before(record.history, attempt) if attempt.sent else 0
+    resent = _sent_before(record, attempt) if attempt.sent else 0
     if resent:
         found["http.request.resend_count"] = resent
     limits = attempt.limits
@@ -102,13 +102,23 @@ def attempt_kind(record: CallRecord, mine: AttemptRecord) -> SpanKind:
     return SpanKind.INTERNAL if hasattr(record.target, "pipeline") else SpanKind.CLIENT
 
 
-def _sent_before(history: Iterable[Attempt], attempt: Attempt) -> int:
-    return sum(1 for other in history if other.number < attempt.number and other.sent)
+def _sent_before(record: CallRecord, attempt: Attempt) -> int:
+    history: Sequence[Attempt] = record.history
+    before = history[0].before if history else None
+    if before is None:
+        return sum(1 for other in history if other.number < attempt.number and other.sent)
+    if attempt.number < history[0].number:  # a stream has forgotten it, and we have not: we have the first ones
+        first = (mine.attempt for mine in record.attempts)
+        return sum(1 for other in first if other.number < attempt.number and other.sent)
+    return before[0] + sum(1 for other in history if other.number < attempt.number and other.sent)
 
 
 def _waits(record: CallRecord) -> dict[str, float]:
     """Seconds that the whole call waited, by ``resilience.wait.<why>``; a backoff cut short counts as it was."""
     waits: dict[str, float] = {}
+    before = record.history[0].before if record.history else None
+    if before is not None:
+        waits = {f"resilience.{note}": seconds for note, seconds in before[1].items()}
     for attempt in record.history:
         for note, value in (attempt.noted or {}).items():
             if note.startswith("wait.") and isinstance(value, (int, float)):

@@ -26,6 +26,7 @@ NOUNS: Mapping[str, str] = {
     "connect_timeout": "connection timeout",
     "dns": "failed name look-up",
     "tls": "failed TLS handshake",
+    "tls_missing": "missing TLS",
     "certificate": "bad certificate",
     "protocol": "broken HTTP answer",
     "body_cut": "answer cut short",
@@ -140,4 +141,4 @@ def span_of(seconds: float) -> str:
 
 
 _KNOWN = frozenset(NOUNS.values())
-_BARE = frozenset({"latency", "behaviour"})
+_BARE = frozenset({"latency", "behaviour", "missing TLS"})

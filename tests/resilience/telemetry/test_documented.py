@@ -1,4 +1,4 @@
-"""docs/telemetry.md says what every attribute means: of each note that is written anywhere in the packages, and more."""
+"""docs/telemetry.md says what every attribute means, also of each note that is written anywhere in the packages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_notes(node: ast.expr) -> bool:
 
 
 def written(tree: ast.AST) -> Iterator[str]:
-    """The keys of all notes that this module writes."""
+    """The keys of all notes that this module writes: one by one, with the dictionary, or by an update."""
     for node in ast.walk(tree):
         found: list[ast.expr | None] = []
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and is_notes(node.value):
@@ -39,10 +39,10 @@ def written(tree: ast.AST) -> Iterator[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(map(is_notes, targets)):
                 found = [key for inner in ast.walk(node.value) if isinstance(inner, ast.Dict) for key in inner.keys]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
-            if is_notes(node.func.value):
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "update" and is_notes(node.func.value):
                 found = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
-        yield from (key for key in map(lambda one: one and key_of(one), found) if key)
+        yield from (key for key in (one and key_of(one) for one in found) if key)
 
 
 def all_notes() -> dict[str, str]:
