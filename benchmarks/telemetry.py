@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
 from resilience import Op, Pipeline, Timeout
-from resilience.telemetry import Tracer
+from resilience.telemetry import Handover, Tracer
 
 OP = Op("bench", idempotent=True)
 CALLS = 200
@@ -178,11 +178,13 @@ server.serve_forever()
 """
 
 
-def exporting(address: str) -> TracerProvider:
+def exporting(address: str, *, naive: bool = False) -> TracerProvider:
+    """Our hand-over to the exporter, or the SDK's batch processor."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     made = TracerProvider(shutdown_on_exit=False)
-    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=address), schedule_delay_millis=500))
+    exporter = OTLPSpanExporter(endpoint=address)
+    made.add_span_processor(BatchSpanProcessor(exporter) if naive else Handover(exporter))
     return made
 
 
@@ -231,7 +233,7 @@ async def waiting() -> int:
 
 
 async def measure_lag(address: str, rounds: int, seconds: float) -> dict[str, list[float]]:
-    tail, on, naive = exporting(address), exporting(address), exporting(address)
+    tail, on, naive = exporting(address), exporting(address), exporting(address, naive=True)
     plain = Pipeline(Timeout(10)).guard(OP)(waiting)
     targets: dict[str, Target] = {
         "no tracing": plain,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..call import Call, Handler
+from ..call import Attempt, Call, Handler
 from .relay import Stage, StreamHandler, generator
 from .resume import Resume, resumed
 

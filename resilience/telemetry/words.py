@@ -26,7 +26,7 @@ NOUNS: Mapping[str, str] = {
     "connect_timeout": "connection timeout",
     "dns": "failed name look-up",
     "tls": "failed TLS handshake",
-    "tls_missing": "missing TLS",
+    "tls_missing": "answer without TLS",
     "certificate": "bad certificate",
     "protocol": "broken HTTP answer",
     "body_cut": "answer cut short",
@@ -50,6 +50,7 @@ _PLURALS = {
     "wait in vain for the pool": "waits in vain for the pool",
     "write to a closing connection": "writes to a closing connection",
     "answer cut short": "answers cut short",
+    "answer without TLS": "answers without TLS",
     "answer too large": "answers too large",
     "answer in a broken encoding": "answers in a broken encoding",
 }
@@ -141,4 +142,4 @@ def span_of(seconds: float) -> str:
 
 
 _KNOWN = frozenset(NOUNS.values())
-_BARE = frozenset({"latency", "behaviour", "missing TLS"})
+_BARE = frozenset({"latency", "behaviour"})

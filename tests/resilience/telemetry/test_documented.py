@@ -39,9 +39,8 @@ def written(tree: ast.AST) -> Iterator[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(map(is_notes, targets)):
                 found = [key for inner in ast.walk(node.value) if isinstance(inner, ast.Dict) for key in inner.keys]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr == "update" and is_notes(node.func.value):
-                found = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".notes.update", ".noted.update")):
+            found = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
         yield from (key for key in (one and key_of(one) for one in found) if key)
 
 
