@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import logging
 import os
 import threading
@@ -194,3 +195,44 @@ def test_a_tracer_of_ours_tells_how_it_stands(capsys: Any) -> None:
     asyncio.run(play())
     assert tracer.status() == {"queued": 0, "exported": 2, "failed": 0, "dropped": 0}
     assert capsys.readouterr().err.count("\n") == 2
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    """A back end that says no to everything."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        """Keep quiet."""
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["down", "refusing"])
+def test_a_back_end_that_is_down_or_refuses_is_no_callers_business(there: bool, monkeypatch: Any) -> None:
+    """With the real exporter: every call gets its value, and every span is counted as failed."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter", reason="the otlp extra is missing")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    if there:
+        thread.start()
+    else:
+        server.server_close()
+    tracer = start(TelemetrySettings(traces="always", otlp=f"http://127.0.0.1:{server.server_port}"))
+    assert isinstance(tracer, OwnTracer)
+
+    async def play() -> list[Any]:
+        pipeline = Pipeline(Retry(attempts=2, wait=0), observers=(tracer,))
+        values = [await pipeline.run(Script(n), op=READ) for n in range(100)]
+        await tracer.aclose()
+        return values
+
+    assert asyncio.run(play()) == list(range(100))
+    assert tracer.status() == {"queued": 0, "exported": 0, "failed": 200, "dropped": 0}
+    if there:
+        server.shutdown()
+        thread.join()
+        server.server_close()

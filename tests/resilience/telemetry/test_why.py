@@ -331,6 +331,14 @@ async def test_overload(traced: Any) -> None:
     assert said == "Shed under overload before any attempt."
 
 
+def test_a_wait_of_the_call_alone_is_told_and_no_share_is_above_the_whole() -> None:
+    """Of waits above the attempts only the call knows; those of branches side by side add up to more than its time."""
+    attempt = {"resilience.attempt.number": 1, "resilience.attempt.outcome": "ok"}
+    call = {"resilience.outcome": "ok", "resilience.wait.queue": 2.0}
+    said = "Answered at the first attempt; 100 % of the time was waiting in the bulkhead's queue."
+    assert why(call, [attempt], 1.0) == said
+
+
 # -- the words ----------------------------------------------------------------------------------------------------
 
 
@@ -357,8 +365,8 @@ def test_every_noun_has_a_plural_and_an_article(word: str) -> None:
 
 def test_times_ordinals_and_lists() -> None:
     """Two digits, English endings, and no list longer than four."""
-    assert [span_of(s) for s in (0.0004, 0.0456, 0.0999, 0.9, 1.0, 9.96, 75.4, 1234.0)] == [
-        "0.4 ms", "46 ms", "0.1 s", "0.9 s", "1 s", "10 s", "75 s", "1234 s",
+    assert [span_of(s) for s in (0.0004, 0.0456, 0.0999, 0.9, 1.0, 9.96, 75.4, 100.0, 1234.0)] == [
+        "0.4 ms", "46 ms", "0.1 s", "0.9 s", "1 s", "10 s", "75 s", "100 s", "1234 s",
     ]  # fmt: skip
     assert [ordinal(n) for n in (1, 3, 10, 11, 12, 13, 21, 22, 23, 101, 111)] == [
         "first", "third", "tenth", "11th", "12th", "13th", "21st", "22nd", "23rd", "101st", "111th",
