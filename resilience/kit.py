@@ -44,19 +44,9 @@ class Kit:
     """
 
     __slots__ = (
-        "_shared",
-        "_taken",
-        "as_call",
-        "branches",
-        "classify",
-        "emit",
-        "loop",
-        "name",
-        "now",
-        "rng",
-        "scope",
-        "states",
-    )
+        "__weakref__", "_shared", "_taken", "as_call", "branches", "classify", "emit", "loop", "name", "now", "rng",
+        "scope", "states",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, classify: Classify, rng: random.Random, shared: dict[str, Any] | None = None, scope: str = ""

@@ -267,6 +267,7 @@ class Pipeline:
         """
         kit, observers = self._kit, self._listening
         around = [observer for observer in reversed(observers) if isinstance(observer, Around)]  # the first outermost
+        around.sort(key=lambda observer: not getattr(observer, "innermost", False))
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
         as_call = [_with(observer.around_call, kit) for observer in around]
         if told is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["PREFIXES", "Environment"]
 
-PREFIXES = ("BYBIT_",)
+PREFIXES = ("BYBIT_", "RESILIENCE_")
 _REFERENCE = re.compile(r"\$\{env:([^${}]*)\}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHORTEST_SECRET = 4

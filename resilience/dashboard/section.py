@@ -58,6 +58,7 @@ class Section:
     async def aclose(self) -> None:
         """End with whoever loaded the file."""
         await self.dashboard.aclose()
+        await asyncio.to_thread(self.dashboard.store.close)  # which was made here
 
 
 def start(settings: DashboardSettings) -> Section:

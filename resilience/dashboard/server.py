@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ..errors import ConfigError
 from ..pipeline import Pipeline
-from .api import MOST_BODY, Api
+from .api import MOST_BODY, STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
 from .live import Live
@@ -68,7 +68,7 @@ class Dashboard:
         self._guard = Guard(host, token, allowed_hosts)
         self._hub = Hub(self.live, self.store)
         self.live.controls, self.live.csrf = controls, self._guard.csrf
-        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering)
+        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering, self._tracing.settle)
         self._doors: Doors
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -165,17 +165,12 @@ class Dashboard:
         self._doors.busy(transport)
         try:
             self._guard.check(request)
-            if handler == self._hub.serve:
+            if request.path == STREAM:
                 return await handler(request)
             if self._active >= MOST_REQUESTS:
                 self.refused += 1
                 raise web.HTTPTooManyRequests(text="too many requests at once", headers={"Retry-After": "1"})
-            self._active += 1
-            try:
-                async with asyncio.timeout(SECONDS):
-                    return await handler(request)
-            finally:
-                self._active -= 1
+            return await self._timed(request, handler)
         except web.HTTPException as error:
             return _refused(error)
         except TimeoutError:
@@ -187,6 +182,15 @@ class Dashboard:
             return _refused(web.HTTPInternalServerError(text="the dashboard failed; its log says why"))
         finally:
             self._doors.waiting(transport)
+
+    async def _timed(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """One of so many at once, for so long at most."""
+        self._active += 1
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await handler(request)
+        finally:
+            self._active -= 1
 
 
 async def _dress(request: web.BaseRequest, reply: web.StreamResponse) -> None:

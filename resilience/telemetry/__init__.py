@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export import start
+    from .handover import Handover
+    from .log import CallLog
+    from .metrics import Metrics
     from .settings import TelemetrySettings
     from .spans import Tracer, global_tracer
 
-__all__ = ["TelemetrySettings", "Tracer", "global_tracer", "start"]
+__all__ = ["CallLog", "Handover", "Metrics", "TelemetrySettings", "Tracer", "global_tracer", "start"]
 
-_LAZY = {"TelemetrySettings": ".settings", "Tracer": ".spans", "global_tracer": ".spans", "start": ".export"}
+_LAZY = {
+    "CallLog": ".log",
+    "Handover": ".handover",
+    "Metrics": ".metrics",
+    "TelemetrySettings": ".settings",
+    "Tracer": ".spans",
+    "global_tracer": ".spans",
+    "start": ".export",
+}
 
 
 def __getattr__(name: str) -> Any:

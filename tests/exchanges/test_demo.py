@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from exchanges.demo import run
 from exchanges.demo.tally import Tally, outcome_of, quantile
 from exchanges.demo.waterfall import waterfall
 from exchanges.errors import ApiError, TransportError
@@ -36,6 +38,17 @@ def test_it_runs_and_tells_the_whole_story() -> None:
         assert phrase in result.stdout
 
 
+def test_a_dashboard_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its address is the first line; it stays for the time that it says, with calls going on, and is gone then."""
+    assert asyncio.run(run(seconds=1.0, seed=7, dashboard=True, stay=0.5)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("dashboard on http://127.0.0.1:")
+    address = lines[0].rpartition(" ")[2]
+    assert f"stays for 0.5 s, with calls going on: {address}" in lines[-1]
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))).close()
+
+
 @virtual
 async def test_the_tally_counts_calls_attempts_and_causes() -> None:
     """And keeps the retried calls, of which the most telling survivor is drawn."""
@@ -52,6 +65,8 @@ async def test_the_tally_counts_calls_attempts_and_causes() -> None:
     assert story is not None
     assert [(bar.begun - story.begun, bar.ended - story.begun) for bar in story.bars] == [(0, 0), (1, 3), (4, 4.5)]
     lines = [line.plain for line in waterfall(story)]
+    why, *lines = lines
+    assert why == ("OSError once and 1 timeout, waited 1 s and 1 s, third attempt won; 44 % of the time was backoff.")
     assert lines[0] == "read: 4.50 s, 3 attempts, 2 of them in vain"
     assert [line.split()[0] for line in lines[1:]] == ["1", "backoff", "2", "backoff", "3"]
     assert "timeout" in lines[3]

@@ -120,7 +120,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
         ("10:1", "x"),
         ("10:4", "x"),
     ]
-    assert lines[7].endswith("unknown key; did you mean telemetry? (allowed: version, pipelines, telemetry)")
+    assert lines[7].endswith("unknown key; did you mean telemetry? (allowed: version, pipelines, telemetry, dashboard)")
     assert "resilience.load reads none of it" in lines[8]
     assert str(caught.value) == f"{path}:{lines[0]} (and 10 more)"
 
@@ -233,13 +233,13 @@ def test_installed_packages_announce_their_sections(tmp_path: Path, monkeypatch:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[resilience.sections]\nexchanges = acme_sections:check\ndashboard = acme_sections:missing\n"
+        "[resilience.sections]\nexchanges = acme_sections:check\nresources = acme_sections:missing\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = check_file(write(tmp_path, "version: 1\npipelines: {}\nexchanges: {}\n"))
     assert "acme was here" in [problem.text for problem in found]
-    with pytest.raises(ConfigError, match="checks dashboard cannot be loaded: module 'acme_sections' has no"):
-        check_file(write(tmp_path, "version: 1\npipelines: {}\ndashboard: {}\n"))
+    with pytest.raises(ConfigError, match="checks resources cannot be loaded: module 'acme_sections' has no"):
+        check_file(write(tmp_path, "version: 1\npipelines: {}\nresources: {}\n"))
     assert check_file(write(tmp_path, "version: 1\npipelines: {}\n")) == []
 
 

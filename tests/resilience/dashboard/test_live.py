@@ -10,7 +10,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from resilience import Breaker, Bulkhead, Cache, Chaos, Hedge, Op, Pipeline, RateLimit, Retry, RetryBudget, Timeout
+from resilience import (
+    Breaker,
+    Bulkhead,
+    Cache,
+    Chaos,
+    Hedge,
+    Op,
+    Pipeline,
+    Pool,
+    RateLimit,
+    Retry,
+    RetryBudget,
+    Timeout,
+)
 from resilience.call import Call, LimitReport, takes_call
 from resilience.dashboard.distant import Distant
 from resilience.dashboard.live import Live
@@ -343,3 +356,44 @@ def test_the_last_word_on_a_breaker_and_a_limit() -> None:
     assert row["since_s"] == pytest.approx(0.98)
     (limit,) = shown["limits"]
     assert (limit["name"], limit["used"], limit["headroom"], limit["server"]["reset_in_s"]) == ("ticker", 30, 20, None)
+
+
+@virtual
+async def test_a_pool_shows_what_it_lends_and_how_long_attempts_waited() -> None:
+    """Reuse is the share of requests that opened nothing."""
+
+    async def fetch(resource: object) -> str:
+        return "ok"
+
+    market = Pipeline(Pool(object, name="rest"), name="market")
+    live = Live([market])
+    for _ in range(4):
+        await market.run(fetch, op=READ)
+    (row,) = live.snapshot()["pools"]
+    assert (row["name"], row["opened"], row["requests"], row["reuse"], row["active"]) == ("rest", 1, 4, 0.75, 0)
+    assert [wait["le_ms"] for wait in row["waits"]] == [1, 3, 10, 30, 100, 300, 1000, 3000, None]
+
+
+@virtual
+async def test_waits_for_a_connection_are_counted_by_length() -> None:
+    """By the first edge that is not below."""
+    market = Pipeline(name="market")
+    live = Live([market])
+
+    async def target(call: Call, seconds: float) -> None:
+        call.attempt.notes["wait.connection"] = seconds
+
+    for seconds in (0.001, 0.02, 0.03, 100.0):
+        await market.run(takes_call(target), seconds, op=READ)
+    assert live.tallies[0].waits == [1, 0, 0, 2, 0, 0, 0, 0, 1]
+
+
+def test_what_the_past_minute_holds_is_found_after_any_pause() -> None:
+    """A row that nobody touched for an hour; and one of a single call."""
+    row = Row("x")
+    row.ended(10.0, 0.1)
+    row.ended(3_700.5, 0.1)
+    lately, rate, _ = row.lately(3_700.9, Lately())
+    assert (lately.calls, rate[-1], sum(rate), len(rate)) == (1, 1, 1, 60)
+    lately, rate, errors = row.lately(3_730.0, Lately())
+    assert (lately.calls, rate[-31], sum(rate), sum(errors)) == (1, 1, 1, 0)

@@ -22,7 +22,7 @@ from served import ask, on_sockets, raw, served
 from exchanges import ExchangeManager
 from resilience import ConfigError, Op, Pipeline, Retry, cli, load
 from resilience.config import check_file
-from resilience.dashboard import Dashboard, Store, door, server
+from resilience.dashboard import Dashboard, Store, api, door, server
 from resilience.dashboard.pages import Pages
 from resilience.telemetry import Tracer
 from resilience.testing import Script
@@ -68,7 +68,7 @@ async def test_a_retried_call_can_be_found_opened_exported_and_imported() -> Non
 
 
 @on_sockets
-async def test_spans_are_taken_over_otlp_and_answered_in_kind() -> None:
+async def test_spans_are_taken_over_otlp_and_answered_in_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain and gzipped. What cannot be read is refused in one line."""
     body = json.dumps({"resourceSpans": []}).encode()
     async with served() as dashboard:
@@ -94,11 +94,12 @@ async def test_spans_are_taken_over_otlp_and_answered_in_kind() -> None:
             await ask(dashboard, "/api/import", "POST", data=body, headers={"Content-Type": "text/plain"})
         ).status == 415
 
-        async def endless() -> Any:
-            for _ in range(20):
-                yield b" " * 2**20
-
-        assert (await ask(dashboard, "/v1/traces", "POST", data=endless(), headers=OTLP)).status == 413
+        monkeypatch.setattr(api, "MOST_BODY", 100)
+        head = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        unknown = (
+            head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n65\r\n" + b" " * 101 + b"\r\n0\r\n\r\n"
+        )
+        assert (await raw(dashboard, unknown)).startswith(b"HTTP/1.1 413")
 
 
 @on_sockets
@@ -160,6 +161,25 @@ async def test_the_pages_files_are_a_fixed_list_with_types_and_etags(tmp_path: P
 def test_the_package_may_lack_its_page(tmp_path: Path) -> None:
     """Then there are no names, and no error."""
     assert Pages(tmp_path / "missing").names == []
+
+
+@on_sockets
+async def test_metrics_are_exposed_and_the_applications_own_are_used() -> None:
+    """As text, or as OpenMetrics where the scraper accepts it; they count from when the dashboard began to watch."""
+    metrics = pytest.importorskip("resilience.telemetry.metrics")
+    pytest.importorskip("resilience.telemetry.prometheus")
+    own = metrics.Metrics()
+    pipelines = market("first"), market("second", observers=(own,))
+    async with served(*pipelines) as dashboard:
+        assert [sum(one is own for one in pipeline.observers) for pipeline in pipelines] == [1, 1]
+        for pipeline in pipelines:
+            await retried(pipeline)
+        plain = await ask(dashboard, "/metrics")
+        assert (plain.status, plain.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+        assert all(name in plain.body for name in (b"first", b"second"))
+        accept = {"Accept": "application/openmetrics-text"}
+        assert (await ask(dashboard, "/metrics", headers=accept)).body.endswith(b"# EOF\n")
+    assert [pipeline.observers for pipeline in pipelines] == [(), (own,)]
 
 
 # -- the flood ------------------------------------------------------------------------------------------------------

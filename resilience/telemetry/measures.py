@@ -1,0 +1,193 @@
+"""The plain fields that metrics are counted in: a histogram, and everything about one operation of one pipeline.
+
+A record is an addition to a field, so it costs a tenth of a microsecond; names, labels and text are made when somebody
+reads. How many there are of anything is derived from its histogram, which therefore cannot disagree with its own count.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable
+from typing import Any, NamedTuple, TypeVar
+
+from ..call import Attempt, Call, LimitReport
+
+__all__ = ["BOUNDS", "OTHER", "OTHER_ERROR", "Example", "Histogram", "HttpKey", "Operation", "bounded"]
+
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Upper edges in seconds, inclusive: those that OpenTelemetry's conventions ask of http.client.request.duration."""
+OTHER = "_other"
+"""The operation, pipeline or key that takes in all beyond the number that are told apart."""
+OTHER_ERROR = "_OTHER"
+"""The same for error types, as the conventions write it."""
+
+_MOST_ERRORS = 50
+_MOST_HTTP = 500
+_WAITS = tuple((f"wait.{why}", why) for why in ("backoff", "retry_after", "queue", "limiter", "pool", "connection"))
+_METHOD = "http.request.method"
+
+K = TypeVar("K", bound=Hashable)
+HttpKey = tuple[str, str, int, int, str]
+"""Method, server address, server port, status code (0: no answer), error type ("": none)."""
+
+
+class Example(NamedTuple):
+    """A call whose trace was kept: how long it took (s), the ids of its span (hex), when it ended (unix time, s)."""
+
+    seconds: float
+    trace_id: str
+    span_id: str
+    at: float
+
+
+class Histogram:
+    """How often something took how long. `counts` has one number a bucket, the last for all above the last bound."""
+
+    __slots__ = ("counts", "examples", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+        self.examples: dict[int, Example] = {}
+
+    def record(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    def show(self, example: Example) -> None:
+        """Keep the last example of each bucket."""
+        self.examples[bisect_left(BOUNDS, example.seconds)] = example
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def quantile(self, q: float) -> float | None:
+        """An estimate in seconds, linear within a bucket as Prometheus does it; None where nothing was recorded.
+
+        What lies above the last bound is told as the last bound.
+        """
+        counts = list(self.counts)
+        rank = q * sum(counts)
+        if not any(counts):
+            return None
+        low = below = 0.0
+        for bound, count in zip(BOUNDS, counts, strict=False):
+            if count and below + count >= rank:
+                return low + (bound - low) * (rank - below) / count
+            low, below = bound, below + count
+        return BOUNDS[-1]
+
+
+class Operation:
+    """What became of the calls to one operation of one pipeline, and of their attempts.
+
+    `begun` counts calls; `ok` has the durations of those that succeeded, `others` of the rest by outcome, `failures`
+    the number of the rest by (outcome, error type). `attempt_ok`, `attempt_others` and `attempts` (by kind, outcome,
+    error type) are the same for attempts, `originals` the first attempts that succeeded, which `attempts` leaves out.
+    `waits`: by cause. `http`: requests by `HttpKey`. `connections`: by ``"new"`` and ``"reused"``. `limits`: what the
+    server said last.
+    """
+
+    __slots__ = (
+        "attempt_ok", "attempt_others", "attempts", "begun", "connections", "failures", "http", "limits", "ok", "op",
+        "originals", "others", "pipeline", "waits",
+    )  # fmt: skip
+
+    def __init__(self, pipeline: str, op: str) -> None:
+        self.pipeline, self.op = pipeline, op
+        self.begun = self.originals = 0
+        self.ok, self.attempt_ok = Histogram(), Histogram()
+        self.others: dict[str, Histogram] = {}
+        self.attempt_others: dict[str, Histogram] = {}
+        self.failures: dict[tuple[str, str], int] = {}
+        self.attempts: dict[tuple[str, str, str], int] = {}
+        self.waits: dict[str, Histogram] = {}
+        self.http: dict[HttpKey, Histogram] = {}
+        self.connections: dict[str, int] = {}
+        self.limits: LimitReport | None = None
+
+    # -- recording: what a clean call needs is written out in `metrics`, all else is here ----------------------
+
+    def call_failed(self, seconds: float, outcome: str, error_type: str) -> None:
+        """A call ended otherwise than well."""
+        _in(self.others, outcome).record(seconds)
+        key = bounded(self.failures, (outcome, error_type), (outcome, OTHER_ERROR), _MOST_ERRORS)
+        self.failures[key] = self.failures.get(key, 0) + 1
+
+    def attempt_failed(self, attempt: Attempt, seconds: float, outcome: str, error_type: str) -> None:
+        """An attempt ended otherwise than well."""
+        _in(self.attempt_others, outcome).record(seconds)
+        self._attempt(attempt.kind, outcome, error_type)
+
+    def attempt_succeeded(self, attempt: Attempt) -> None:
+        """An attempt that ended well and is no ordinary first one."""
+        if attempt.kind == "original":
+            self.originals += 1
+        else:
+            self._attempt(attempt.kind, "ok", "")
+
+    def _attempt(self, kind: str, outcome: str, error_type: str) -> None:
+        other = (kind, outcome, OTHER_ERROR)
+        key = bounded(self.attempts, (kind, outcome, error_type), other, 4 * _MOST_ERRORS)
+        self.attempts[key] = self.attempts.get(key, 0) + 1
+
+    def learn(self, attempt: Attempt, seconds: float, error_type: str) -> None:
+        """What a transport told of its request, which took `seconds`; and what the server said about its limit."""
+        if attempt.limits is not None:
+            self.limits = attempt.limits
+        noted = attempt.noted
+        method = noted.get(_METHOD) if noted else None
+        if noted is None or method is None:
+            return
+        address, port = str(noted.get("server.address", "")), int(noted.get("server.port", 0))
+        status = int(noted.get("http.response.status_code", 0))
+        key = (str(method), address, port, status, error_type)
+        other = (OTHER_ERROR, OTHER, 0, 0, OTHER_ERROR if error_type else "")
+        _in(self.http, bounded(self.http, key, other, _MOST_HTTP)).record(max(0.0, seconds))
+        use = noted.get("connection")
+        if use in ("new", "reused"):
+            self.connections[use] = self.connections.get(use, 0) + 1
+
+    def waited(self, call: Call) -> None:
+        """All that a call that ended has waited for."""
+        made = call.made
+        for attempt in call.history or (() if made is None else (made,)):
+            noted = attempt.noted
+            if noted:
+                for key, why in _WAITS:
+                    seconds = noted.get(key)
+                    if seconds:
+                        _in(self.waits, why).record(seconds)
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Calls that ended, by outcome."""
+        return {"ok": self.ok.count, **{outcome: found.count for outcome, found in list(self.others.items())}}
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Attempts that ended, by kind."""
+        found = {"original": self.originals, "retry": 0, "hedge": 0, "probe": 0}
+        for (kind, _, _), count in list(self.attempts.items()):
+            found[kind] = found.get(kind, 0) + count
+        return found
+
+    @property
+    def active(self) -> int:
+        """Calls under way."""
+        return max(0, self.begun - sum(self.outcomes.values()))
+
+
+def bounded(table: dict[K, Any], key: K, other: K, most: int) -> K:
+    """The key itself while it has, or may still get, a place of its own in the table; else the one for all others."""
+    return key if key in table or len(table) < most else other
+
+
+def _in(table: dict[K, Histogram], key: K) -> Histogram:
+    found = table.get(key)
+    if found is None:
+        found = table[key] = Histogram()
+    return found
