@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, Union
 from .errors import ConfigError
 from .units import check
 
-__all__ = ["Jitter", "Next", "Wait", "check_wait", "schedule"]
+__all__ = ["Jitter", "Next", "Wait", "check_wait", "schedule", "steady"]
 
 WaitGenerator: TypeAlias = Generator[Any, Any, None]
 Wait: TypeAlias = Union[float, Mapping[str, Mapping[str, Any]], Callable[[], WaitGenerator], WaitGenerator]  # noqa: UP007
@@ -79,6 +79,11 @@ def schedule(wait: Wait, jitter: Jitter, cap: float, rng: random.Random) -> Next
         return value if value < cap else cap
 
     return next_wait
+
+
+def steady(wait: Wait, jitter: Jitter) -> bool:
+    """Whether one schedule serves all calls: it gives a number, and its jitter remembers nothing."""
+    return isinstance(wait, (int, float)) and jitter != "decorrelated"
 
 
 def _growth(wait: Wait, cap: float) -> Next:

@@ -16,7 +16,7 @@ from .call import Call
 from .events import Waiting
 from .kit import Kit
 from .matching import matcher
-from .schedule import Next, schedule
+from .schedule import Next, schedule, steady
 from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _DETAILS = {"aborted": "abort_on names it", "nested_retry": "a retry beneath has
 class Terms:
     """What all calls of one retry have in common, looked up when it is bound."""
 
-    __slots__ = ("aborts", "budgets", "kit", "matches", "policy", "warned")
+    __slots__ = ("aborts", "budgets", "kit", "matches", "policy", "waits", "warned")
 
     def __init__(self, policy: Retry, kit: Kit, budgets: Budgets | None) -> None:
         self.policy = policy
@@ -44,6 +44,9 @@ class Terms:
         self.matches = matcher("Retry", policy.on)
         self.aborts = matcher("Retry", policy.abort_on)
         self.warned = kit.keep("retry", policy, Warned)
+        self.waits: Next | None = None  # where one schedule serves all calls
+        if steady(policy.wait, policy.jitter):
+            self.waits = schedule(policy.wait, policy.jitter, policy.max_wait, kit.rng)
 
 
 class Warned:
@@ -60,7 +63,6 @@ class Story:
     _counted = 1  # attempts so far, but for the transparent one
     _wanted_more = False
     _unknown: Exception | None = None
-    _waits: Next | None = None
     _throttled_waits: Next | None = None
     _why: str  # of the next attempt, as is
     _delay: float
@@ -68,6 +70,7 @@ class Story:
     def __init__(self, terms: Terms, began: float) -> None:
         self._terms = terms
         self._began = began
+        self._waits = terms.waits
         self._lines: list[str | tuple[Any, ...]] = []  # worded for those who see the call fail
 
     def pause(self, call: Call, error: Exception | None, value: Any, since: int) -> float | None:
@@ -119,7 +122,7 @@ class Story:
         The last one, unless an earlier attempt was UNKNOWN and none since has answered: then *that* one, because the
         call may have been executed.
         """
-        error = self._unknown or last
+        error = last if self._unknown is None else self._unknown
         if self._wanted_more and self._terms.policy.attempts > 1:
             nesting.give_up(error, repeated=self._counted > 1)
         if self._lines:
@@ -145,7 +148,9 @@ class Story:
                 waits = self._begin(throttled)
             delay = waits(value if error is None else error)
         except Exception:
-            _log.exception("Retry: the schedule failed on %s; it is not retried", type(error or value).__name__)
+            _log.exception(
+                "Retry: the schedule failed on %s; it is not retried", type(value if error is None else error).__name__
+            )
             delay = None
         if delay is None:
             return self._stop(call, "schedule_exhausted")

@@ -354,6 +354,20 @@ async def test_a_call_with_an_unknown_attempt_stays_unknown(later: Exception) ->
 
 
 @virtual
+async def test_an_error_may_count_as_false() -> None:
+    """As one does that is a collection of none."""
+
+    class Empty(Told):
+        def __len__(self) -> int:
+            return 0
+
+    unknown = Empty(Kind.UNKNOWN)
+    with pytest.raises(Told) as caught:
+        await Pipeline(Retry(attempts=2, wait=0), classify=told).run(Script(unknown, Told(Kind.FAILED)), op=READ)
+    assert caught.value is unknown
+
+
+@virtual
 async def test_a_result_that_is_not_wanted_is_an_answer_too() -> None:
     """What fails after it is the last word."""
     last = Told(Kind.FAILED)
