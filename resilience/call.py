@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["Attempt", "Call", "Handler", "LimitReport", "Op", "Priority", "TakesCall", "takes_call"]
+__all__ = ["Attempt", "Call", "Handler", "LimitReport", "Mark", "Op", "Priority", "TakesCall", "takes_call"]
 
 Handler = Callable[["Call"], Awaitable[Any]]
 Priority = Literal["critical", "default", "sheddable"]
@@ -47,6 +47,18 @@ class LimitReport:
     reset_in: float | None = None
 
 
+class Mark:
+    """Stands for a call in what outlives it (an open circuit, a kept answer), so that later calls can refer to it.
+
+    `span` is the tracer's: the context of the call's span, None while there is none.
+    """
+
+    __slots__ = ("span",)
+
+    def __init__(self) -> None:
+        self.span: Any = None
+
+
 class Attempt:
     """One attempt, made when it begins.
 
@@ -71,6 +83,11 @@ class Attempt:
     """The notes, if anybody has written or read one yet."""
     circuit: Any = None
     """The breaker's state that let this attempt in, while that is the only note: it has a label and a generation."""
+    marked: Mark | None = None
+    link: tuple[str, Mark] | None = None
+    """Another call that had to do with this attempt, and how: ``"coalesced"``, ``"opened_by"`` or ``"filled_by"``."""
+    before: tuple[int, dict[str, float]] | None = None
+    """Of the attempts before this one that a long stream has forgotten: how many were sent, and their waits."""
     # The tracer's, who keeps what it would rather not make a record for until it knows that somebody wants to see it.
     at: float | None = None
     ended: float | None = None
@@ -89,6 +106,12 @@ class Attempt:
                 {} if circuit is None else {"breaker.state": circuit.label, "breaker.generation": circuit.generation}
             )
         return notes
+
+    def mark(self) -> Mark:
+        """What stands for its call later; made for the first who asks."""
+        if self.marked is None:
+            self.marked = Mark()
+        return self.marked
 
     def __repr__(self) -> str:
         return f"Attempt({self.number}, {self.kind!r}, sent={self.sent})"

@@ -11,16 +11,21 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
+from .call import Mark
+
 __all__ = ["Answer", "Shelf"]
 
 
 class Answer:
-    """A value, when it arrived (on the event loop's clock), and the turn of the call that asked for it."""
+    """A value, when it arrived (on the event loop's clock), and the turn of the call that asked for it.
 
-    __slots__ = ("at", "turn", "value")
+    `mark` stands for that call, where somebody observes.
+    """
 
-    def __init__(self, value: Any, at: float, turn: int) -> None:
-        self.value, self.at, self.turn = value, at, turn
+    __slots__ = ("at", "mark", "turn", "value")
+
+    def __init__(self, value: Any, at: float, turn: int, mark: Mark | None = None) -> None:
+        self.value, self.at, self.turn, self.mark = value, at, turn, mark
 
 
 class Shelf:
@@ -46,12 +51,12 @@ class Shelf:
         self._turns += 1
         return self._turns
 
-    def put(self, key: Hashable, value: Any, at: float, turn: int) -> None:
+    def put(self, key: Hashable, value: Any, at: float, turn: int, mark: Mark | None = None) -> None:
         """Keep an answer, unless one was asked for later. It is the one used last then."""
         known = self.answers.get(key)
         if turn <= self._cleared or (known is not None and known.turn > turn):
             return
-        self.answers[key] = Answer(value, at, turn)
+        self.answers[key] = Answer(value, at, turn, mark)
         self.answers.move_to_end(key)
         if len(self.answers) > self._most:
             self.answers.popitem(last=False)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from resilience.telemetry.why import why
+
 from .tally import Bar, Story
 
 __all__ = ["waterfall"]
@@ -18,6 +20,7 @@ def waterfall(story: Story) -> Iterator[Text]:
     """The lines of the picture, widest about 110 columns."""
     total = story.ended - story.begun
     failed = len(story.bars) - 1
+    yield Text(_why(story, total))
     yield Text(f"{story.op}: {total:.2f} s, {len(story.bars)} attempts, {failed} of them in vain", style="bold")
     last = story.begun
     for bar in story.bars:
@@ -28,6 +31,22 @@ def waterfall(story: Story) -> Iterator[Text]:
         said = f"{bar.ended - bar.begun:.3f} s  {bar.reason or 'ok'}{_detail(bar)}"
         yield _line(str(bar.number), bar.kind, story, bar.begun, bar.ended, "█", style, said)
         last = bar.ended
+
+
+def _why(story: Story, total: float) -> str:
+    """The sentence that the call's span would carry, from what the demonstration counted itself."""
+    attempts = [
+        {f"resilience.{key}": value for key, value in bar.notes.items()}
+        | {"resilience.attempt.number": bar.number, "resilience.attempt.kind": bar.kind}
+        | ({"error.type": bar.reason} if bar.reason not in ("", "cancelled") else {})
+        | {"resilience.attempt.outcome": "failed" if bar.reason else "ok"}
+        for bar in story.bars
+    ]
+    waits = {
+        f"resilience.{key}": sum(bar.notes.get(key, 0.0) for bar in story.bars)
+        for key in {key for bar in story.bars for key in bar.notes if key.startswith("wait.")}
+    }
+    return why({"resilience.outcome": "ok" if story.ok else "failed", **waits}, attempts, total)
 
 
 def _wait_name(bar: Bar) -> str:

@@ -14,7 +14,7 @@ from aiobreaker.circuitbreaker import CircuitBreaker
 from aiobreaker.listener import CircuitBreakerListener
 from aiobreaker.state import CircuitBreakerState
 
-from ..call import Call
+from ..call import Call, Mark
 from .counting import Counting, Timing
 from .growth import OpenTimes
 from .modes import GATES, Mode
@@ -61,6 +61,7 @@ class Circuit(CircuitBreaker):
         self.opens = 0
         self.would_refuse = 0  # calls that were let pass, in the mode "shadow"
         self.cause = ""  # of the last change, for people
+        self.opened_by: Mark | None = None  # the call whose failure opened it last, where somebody observes
         self.heard = False  # does anybody listen to successes and failures?
         self._times = OpenTimes(rules.open_for, rules.max_open_for, rng)
         fail_max: Any = math.inf if rules.consecutive is None else rules.consecutive
@@ -100,6 +101,7 @@ class Circuit(CircuitBreaker):
         """Refuse all calls for a time that `OpenTimes` draws, at least for `floor` seconds where the server asked."""
         store, at = self.store, self.now()
         self.opens += 1
+        self.opened_by = None
         store.opened_at = datetime.now()  # noqa: DTZ005 (aiobreaker has no zones)
         well_for = at - store.since if isinstance(self._state, Closed) else 0.0
         store.until = at + self._times.draw(again, well_for, floor)

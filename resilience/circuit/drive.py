@@ -17,6 +17,7 @@ from .refusal import CircuitOpen
 __all__ = ["NO_KEY", "Find", "Settle", "drive_keyed", "drive_one", "drive_watched", "finder"]
 
 NO_KEY = "default"
+_AFTER_OPENING = ("open", "half-open")
 
 Find: TypeAlias = Callable[[Call], Circuit]
 Settle: TypeAlias = Callable[[Ticket, Call, Exception], None]
@@ -103,7 +104,10 @@ def drive_watched(next: Handler, find: Find, settle: Settle, now: Callable[[], f
         try:
             result = await next(call)
         except Exception as exc:
+            opens = circuit.opens
             settle(permit, call, exc)
+            if circuit.opens != opens:
+                circuit.opened_by = attempt.mark()
             raise
         except BaseException:
             permit.give_back()
@@ -145,3 +149,5 @@ def _entered_and_noted(circuit: Circuit, call: Call) -> Ticket:
         return permit
     finally:
         notes["breaker.state"], notes["breaker.generation"] = state, circuit._state.generation
+        if state in _AFTER_OPENING and circuit.opened_by is not None:
+            call.attempt.link = ("opened_by", circuit.opened_by)

@@ -40,7 +40,10 @@ _MOST_WAITING = 16  # questions, and requests with spans, at once
 class Api:
     """All handlers."""
 
-    def __init__(self, live: Live, store: Store, hub: Hub, guard: Guard, metering: Metering) -> None:
+    def __init__(
+        self, live: Live, store: Store, hub: Hub, guard: Guard, metering: Metering, settle: Callable[[], None]
+    ) -> None:
+        self._settle = settle  # what has ended is to be found, though it comes to the store a moment later
         self._live, self._store, self._hub, self._guard, self._metering = live, store, hub, guard, metering
         self._pages = Pages()
         self._asker = ThreadPoolExecutor(1, "dashboard-ask")
@@ -154,10 +157,14 @@ class Api:
     async def _ask(self, question: Callable[[], Any]) -> web.Response:
         """The answer as JSON, made in the thread that answers questions."""
         try:
-            body = await self._run(self._asker, lambda: msgspec.json.encode(question()))
+            body = await self._run(self._asker, lambda: self._answer(question))
         except FilterError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return web.Response(body=body, content_type="application/json")
+
+    def _answer(self, question: Callable[[], Any]) -> bytes:
+        self._settle()
+        return msgspec.json.encode(question())
 
     async def _run(self, where: ThreadPoolExecutor, what: Callable[[], Any]) -> Any:
         if self._waiting >= _MOST_WAITING:

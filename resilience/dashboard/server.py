@@ -68,7 +68,7 @@ class Dashboard:
         self._guard = Guard(host, token, allowed_hosts)
         self._hub = Hub(self.live, self.store)
         self.live.controls, self.live.csrf = controls, self._guard.csrf
-        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering)
+        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering, self._tracing.settle)
         self._doors: Doors
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None

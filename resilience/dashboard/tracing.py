@@ -70,6 +70,11 @@ class Tracing:
         provider.add_span_processor(processor)
         self._processors.append(processor)
 
+    def settle(self) -> None:
+        """Have the store know what has ended until now. Takes time: for a thread of its own."""
+        for processor in self._processors:
+            processor.force_flush()
+
     def leave(self, pipelines: Sequence[Pipeline]) -> None:
         """Trace these no longer, where it is our tracer that does."""
         for pipeline in [one for one in self._observed if any(one is other for other in pipelines)]:

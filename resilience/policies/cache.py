@@ -140,14 +140,17 @@ class Cache(Policy):
 
 def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable[[Call, Hashable], Awaitable[Any]]:
     """The whole of a lookup, with notes of what answered. A key of None is one that cannot be remembered."""
-    now, answers, ttl = kit.now, shelf.answers, policy.ttl
+    now, answers, ttl, observed = kit.now, shelf.answers, policy.ttl, kit.emit is not None
     soon = ttl + policy.stale_while_revalidate  # the ages up to which an old answer serves
     most = ttl + policy.stale_if_error
     renew = _renewing(policy, next, kit, shelf)
 
     def serve(call: Call, key: Hashable, answer: Answer, age: float, why: str) -> Any:
         answers.move_to_end(key)
-        call.attempts[-1].notes.update({"cache": why, "cache.age": age})
+        last = call.attempts[-1]
+        last.notes.update({"cache": why, "cache.age": age})
+        if answer.mark is not None:
+            last.link = ("filled_by", answer.mark)
         return answer.value
 
     async def look(call: Call, key: Hashable) -> Any:
@@ -179,7 +182,7 @@ def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable
                 raise
             shelf.stale += 1
             return serve(call, key, answer, age, "stale-if-error")
-        shelf.put(key, value, now(), turn)
+        shelf.put(key, value, now(), turn, call.attempt.mark() if observed else None)
         return value
 
     return look
@@ -188,10 +191,11 @@ def _looking(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable
 def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callable[[Call, Hashable], None]:
     """Begin to renew an answer in the background, in a call of its own, unless that is under way."""
     now, loop = kit.now, kit.loop
-    ask = kit.as_call(next)
+    ask = kit.as_call(next)  # a call that no pipeline was asked for
 
     async def fetch(call: Call, key: Hashable) -> None:
         turn = shelf.turn()
+        mark = None if kit.emit is None else call.attempt.mark()  # before it ends, when its span is made
         try:
             value = await ask(call)
         except Exception as error:
@@ -200,7 +204,7 @@ def _renewing(policy: Cache, next: Handler, kit: Kit, shelf: Answers) -> Callabl
             if verdict is not None and verdict.kind is Kind.REJECTED:
                 shelf.drop(key, turn)
         else:
-            shelf.put(key, value, now(), turn)
+            shelf.put(key, value, now(), turn, mark)
 
     def renew(call: Call, key: Hashable) -> None:
         if key in shelf.refreshing:

@@ -206,6 +206,7 @@ class Coalesce(Policy):
             else:
                 board.coalesced += 1
                 call.attempt.notes["coalesced"] = True
+                call.attempt.link = ("coalesced", flight.call.attempts[0].mark())
             waiter = flight.join(loop)
             timer = None if granted is None else loop.call_later(granted, flight.late, waiter, granted)
             if first:

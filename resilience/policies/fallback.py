@@ -113,7 +113,7 @@ class Fallback(Policy):
 
     def _remembering(self, next: Handler, kit: Kit, most_age: float) -> Handler:
         """The handler that remembers; the other one does not pay for it."""
-        value, make, now = self.value, self.call, kit.now
+        value, make, now, observed = self.value, self.call, kit.now, kit.emit is not None
         replaced = self._replaced(kit)
         key_of, always = key_function("Fallback", self.key), self.on is not None
         shelf = kit.keep("fallback", self, lambda: LastGood(self.most))
@@ -131,7 +131,10 @@ class Fallback(Policy):
                 age = 0.0 if last is None else now() - last.at
                 if last is not None and age <= most_age:
                     shelf.used += 1
-                    call.attempts[-1].notes.update({"fallback": type(error).__name__, "fallback.age": age})
+                    attempt = call.attempts[-1]
+                    attempt.notes.update({"fallback": type(error).__name__, "fallback.age": age})
+                    if last.mark is not None:
+                        attempt.link = ("filled_by", last.mark)
                     return last.value
                 if make is None and value is NOT_GIVEN:
                     raise
@@ -141,7 +144,7 @@ class Fallback(Policy):
                 answer = make(error)
             else:
                 if key is not None:
-                    shelf.put(key, result, now(), turn)
+                    shelf.put(key, result, now(), turn, call.attempt.mark() if observed else None)
                 return result
             return await answer if inspect.isawaitable(answer) else answer
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..call import Call, Handler
+from ..call import Attempt, Call, Handler
 from .relay import Stage, StreamHandler, generator
 from .resume import Resume, resumed
 
@@ -83,7 +83,7 @@ class _Reopened(Stage):
                 self.broken = None  # its traceback refers to this frame
         if call is not self.present:
             call.attempt.number = self.present.attempt.number + 1
-            del call.attempts[:-_REMEMBERED]
+            _forget(call.attempts)
             self.present = call
         opening = call.copy()
         opening.target = self.call.target
@@ -94,3 +94,14 @@ class _Reopened(Stage):
             return await items.asend(None)
         except StopAsyncIteration:
             return _END
+
+
+def _forget(attempts: list[Attempt]) -> None:
+    """Remember the newest attempts; of the others what they add up to, on the oldest of these."""
+    while len(attempts) > _REMEMBERED:
+        gone = attempts.pop(0)
+        sent, waits = gone.before or (0, {})
+        for note, seconds in (gone.noted or {}).items():
+            if note.startswith("wait."):
+                waits[note] = waits.get(note, 0.0) + seconds
+        attempts[0].before = (sent + gone.sent, waits)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export import start
+    from .handover import Handover
     from .log import CallLog
     from .metrics import Metrics
     from .settings import TelemetrySettings
     from .spans import Tracer, global_tracer
 
-__all__ = ["CallLog", "Metrics", "TelemetrySettings", "Tracer", "global_tracer", "start"]
+__all__ = ["CallLog", "Handover", "Metrics", "TelemetrySettings", "Tracer", "global_tracer", "start"]
 
 _LAZY = {
     "CallLog": ".log",
+    "Handover": ".handover",
     "Metrics": ".metrics",
     "TelemetrySettings": ".settings",
     "Tracer": ".spans",

@@ -153,6 +153,8 @@ def _finish(tracer: Tracer, call: Call, kit: Kit, at: float, kept: str, error: B
         record = CallRecord(tracer, call, kit.name, at)
         record.wall -= int((end - at) * 1e9)
         record.kept, record.probability = kept, tracer.sample if kept == "sampled" else 1.0
+        if call.attempts[0].before is not None:
+            record.dropped = call.attempts[0].number - 1  # a stream has forgotten them
         for attempt in call.attempts:
             if attempt.at is not None:
                 record.attempts.append(_recorded(record, attempt, attempt.at or at))

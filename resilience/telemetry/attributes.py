@@ -6,7 +6,7 @@ where there is none. The span of an attempt is a CLIENT span only if the attempt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -39,8 +39,10 @@ def call_attributes(record: CallRecord) -> dict[str, Any]:
     if not record.attempts:  # answered from memory, from another's flight, or refused before an attempt began
         for attempt in record.history[:1]:
             found |= _noted(attempt)
-    for why, seconds in _waits(record).items():
-        found[f"resilience.{why}"] = seconds
+    for attempt in record.history:
+        if attempt.noted is not None or record.pause is not None:
+            found |= _waits(record)
+            break
     return found
 
 
@@ -48,8 +50,9 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
     """What the span of one attempt says: its facts, then the decisions and timings that policies noted."""
     attempt = mine.attempt
     found = dict(mine.extra) if mine.extra else {}
-    found |= _noted(attempt)
-    found.pop("error.type", None)
+    if attempt.noted is not None or attempt.circuit is not None:
+        found |= _noted(attempt)
+        found.pop("error.type", None)
     found["resilience.op"] = record.op.name
     found["resilience.attempt.number"] = attempt.number
     found["resilience.attempt.kind"] = attempt.kind
@@ -62,7 +65,7 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
         found["resilience.deadline.remaining"] = mine.remaining
     if mine.unparked:
         found["resilience.nested.dropped"] = mine.unparked
-    resent = _sent_before(record.history, attempt) if attempt.sent else 0
+    resent = _sent_before(record, attempt) if attempt.sent else 0
     if resent:
         found["http.request.resend_count"] = resent
     limits = attempt.limits
@@ -76,10 +79,11 @@ def attempt_attributes(record: CallRecord, mine: AttemptRecord) -> dict[str, Any
 
 def attempt_name(record: CallRecord, attempt: Attempt) -> str:
     """``GET /v5/market/tickers`` where the transport noted a method, else the operation's name."""
-    method = attempt.notes.get(_METHOD)
-    if not method:
+    notes = attempt.noted
+    method = None if notes is None else notes.get(_METHOD)
+    if notes is None or not method:
         return record.op.name
-    template = attempt.notes.get("url.template")
+    template = notes.get("url.template")
     return f"{method} {template}" if template else str(method)
 
 
@@ -93,26 +97,37 @@ def attempt_kind(record: CallRecord, mine: AttemptRecord) -> SpanKind:
     attempt = mine.attempt
     if mine.outcome == "refused" and not attempt.sent:
         return SpanKind.INTERNAL
-    if not attempt.sent and _METHOD not in attempt.notes:
+    if not attempt.sent and _METHOD not in (attempt.noted or ()):
         return SpanKind.INTERNAL
     return SpanKind.INTERNAL if hasattr(record.target, "pipeline") else SpanKind.CLIENT
 
 
-def _sent_before(history: Iterable[Attempt], attempt: Attempt) -> int:
-    return sum(1 for other in history if other.number < attempt.number and other.sent)
+def _sent_before(record: CallRecord, attempt: Attempt) -> int:
+    history: Sequence[Attempt] = record.history
+    before = history[0].before if history else None
+    if before is None:
+        return sum(1 for other in history if other.number < attempt.number and other.sent)
+    if attempt.number < history[0].number:  # a stream has forgotten it, and we have not: we have the first ones
+        first = (mine.attempt for mine in record.attempts)
+        return sum(1 for other in first if other.number < attempt.number and other.sent)
+    return before[0] + sum(1 for other in history if other.number < attempt.number and other.sent)
 
 
 def _waits(record: CallRecord) -> dict[str, float]:
-    """Seconds that the whole call waited, by ``wait.<why>``; a backoff cut short counts as it was."""
+    """Seconds that the whole call waited, by ``resilience.wait.<why>``; a backoff cut short counts as it was."""
     waits: dict[str, float] = {}
+    before = record.history[0].before if record.history else None
+    if before is not None:
+        waits = {f"resilience.{note}": seconds for note, seconds in before[1].items()}
     for attempt in record.history:
-        for key, value in attempt.notes.items():
-            if key.startswith("wait.") and isinstance(value, (int, float)):
+        for note, value in (attempt.noted or {}).items():
+            if note.startswith("wait.") and isinstance(value, (int, float)):
+                key = f"resilience.{note}"
                 waits[key] = waits.get(key, 0.0) + value
     if record.pause is not None and record.end_at is not None:
         why, since, planned = record.pause
         waited = record.end_at - since
-        key = f"wait.{why}"
+        key = f"resilience.wait.{why}"
         waits[key] = waits.get(key, 0.0) + (waited if planned is None else min(waited, planned))
     return waits
 

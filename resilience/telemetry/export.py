@@ -1,7 +1,7 @@
 """Where spans go when the application has no provider of its own: stderr, or an OTLP/HTTP back end.
 
-Both are fed by the SDK's batch processor, which works in a thread of its own: nothing here ever waits on the event
-loop. A provider that the application has set is used as it is, and never shut down by us.
+Both are fed by a hand-over that works in a thread of its own (`handover`): nothing here ever waits on the event loop.
+A provider that the application has set is used as it is, and never shut down by us.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from importlib import import_module
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
@@ -18,10 +18,12 @@ from .settings import TelemetrySettings
 from .sinks import sink_for
 from .spans import Tracer
 
+if TYPE_CHECKING:
+    from .handover import Handover
+
 __all__ = ["OwnTracer", "console_exporter", "otlp_exporter", "start"]
 
 _log = logging.getLogger("resilience")
-_EVERY_MS = 500  # between two prints of the console, and two posts to a back end
 
 
 def start(settings: TelemetrySettings) -> Tracer | None:
@@ -43,17 +45,25 @@ def start(settings: TelemetrySettings) -> Tracer | None:
         return None if sink_for(provider) is None else Tracer(provider, *options)
     if settings.traces == "off" or not (settings.otlp or settings.console):
         return None
-    provider = _provider(settings)
+    provider, handovers = _provider(settings)
     if sink_for(provider) is None:  # switched off by the environment: OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER=always_off
         provider.shutdown()
         return None
-    return OwnTracer(provider, *options)
+    tracer = OwnTracer(provider, *options)
+    tracer.handovers = handovers
+    return tracer
 
 
 class OwnTracer(Tracer):
     """A tracer whose provider was made for it, and ends with it."""
 
+    handovers: tuple[Handover, ...] = ()
     _closed = False
+
+    def status(self) -> dict[str, int]:
+        """Spans so far, summed over the exporters: `queued`, `exported`, `failed`, `dropped`; none is in no count."""
+        rows = [handover.status() for handover in self.handovers]
+        return {key: sum(row[key] for row in rows) for key in ("queued", "exported", "failed", "dropped")}
 
     def shutdown(self) -> None:
         """Send what is pending and stop the exporters; once. Blocks until the back end took it or gave up."""
@@ -66,9 +76,10 @@ class OwnTracer(Tracer):
         await asyncio.to_thread(self.shutdown)
 
 
-def _provider(settings: TelemetrySettings) -> Any:
+def _provider(settings: TelemetrySettings) -> tuple[Any, tuple[Handover, ...]]:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    from .handover import Handover
 
     exporters = []
     if settings.otlp:
@@ -76,9 +87,10 @@ def _provider(settings: TelemetrySettings) -> Any:
     if settings.console:
         exporters.append(console_exporter())
     provider = TracerProvider()
-    for exporter in exporters:
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_EVERY_MS))
-    return provider
+    handovers = tuple(Handover(exporter) for exporter in exporters)
+    for handover in handovers:
+        provider.add_span_processor(handover)
+    return provider, handovers
 
 
 def otlp_exporter(address: str) -> Any:

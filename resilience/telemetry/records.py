@@ -81,13 +81,11 @@ class CallRecord:
                 mine.parked = None
         self.attempts.clear()
 
-    def nanoseconds(self, at: float) -> int:
-        """Wall time of a moment on the loop's clock. One reading per trace keeps order and lengths exact."""
-        first = self.outermost()
-        return first.wall + int((at - first.at) * 1e9)
-
     def outermost(self) -> CallRecord:
-        """The call of ours around all others in this trace: itself, mostly."""
+        """The call of ours around all others in this trace: itself, mostly.
+
+        Its one reading of the wall clock serves them all, which keeps order and lengths exact.
+        """
         record = self
         while record.above is not None:
             record = record.above.call

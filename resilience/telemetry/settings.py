@@ -26,7 +26,8 @@ class TelemetrySettings:
     recorded trace, and the share `sample` of the others), ``always`` keeps all, ``inherit`` keeps what is inside a
     recorded trace, ``off`` keeps nothing. `slow`: seconds from which a call counts as slow; None for the adaptive
     limit. `parenting`: is a running attempt the current span, so that spans made inside it hang beneath it? ``on``
-    always, ``auto`` only where the call is certain to be kept, ``off`` never.
+    always, ``off`` never, ``auto`` always where others make spans in this process (known when a pipeline links),
+    elsewhere only if the call is certain to be kept.
 
     `otlp` (an OTLP/HTTP address) and `console` (one JSON line a span on stderr) say where spans go when the application
     has set no global `TracerProvider`; otherwise they go to that one. Raises `ConfigError`.

@@ -9,22 +9,21 @@ providers that are not the SDK's, spans are started and ended in the ordinary wa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from .attributes import attempt_attributes, attempt_kind, attempt_name, call_attributes
+from .making import ids, maker
+from .others import SCOPE
 from .records import AttemptRecord, CallRecord
+from .shapes import ERROR, Shape, named, shapes
 
 __all__ = ["Sink", "sink_for"]
 
-_SCOPE = "resilience"
 _log = logging.getLogger("resilience")
-_UNSET = Status(StatusCode.UNSET)
-_ERROR = Status(StatusCode.ERROR)
 _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 _SAMPLED = TraceFlags.SAMPLED
 
@@ -46,7 +45,7 @@ def sink_for(provider: Any) -> Sink | None:
     """How spans reach this provider; None for one that records nothing."""
     if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
         return None
-    tracer = provider.get_tracer(_SCOPE)
+    tracer = provider.get_tracer(SCOPE)
     if isinstance(tracer, trace.NoOpTracer):
         return None
     from opentelemetry.sdk.trace import TracerProvider  # a tenth of a second: not before there is a provider
@@ -57,60 +56,20 @@ def sink_for(provider: Any) -> Sink | None:
     return None if _always_off(provider) else Direct(provider, tracer, on_end)
 
 
-class _Shape(NamedTuple):
-    """One span to be, but for its ids. `attempt` is None for the span of the call."""
-
-    name: str
-    kind: SpanKind
-    attributes: dict[str, Any]
-    status: Status
-    start: int
-    end: int
-    attempt: AttemptRecord | None
-
-
-def _shapes(record: CallRecord) -> Iterator[_Shape]:
-    """The call's span, then one an attempt in the order in which they began."""
-    end_at = record.at if record.end_at is None else record.end_at
-    yield _Shape(
-        record.op.name,
-        SpanKind.INTERNAL,
-        call_attributes(record),
-        _ERROR if record.error_type else _UNSET,
-        record.nanoseconds(record.at),
-        record.nanoseconds(end_at),
-        None,
-    )
-    for mine in record.attempts:
-        yield _Shape(
-            attempt_name(record, mine.attempt),
-            attempt_kind(record, mine),
-            attempt_attributes(record, mine),
-            _ERROR if mine.error_type else _UNSET,
-            record.nanoseconds(mine.at),
-            record.nanoseconds(end_at if mine.end_at is None else mine.end_at),
-            mine,
-        )
-
-
 class Direct:
     """The SDK: finished spans go straight to the provider's processors, under ids that we chose."""
 
     owns_ids = True
 
     def __init__(self, provider: Any, tracer: Any, on_end: Callable[[Any], None]) -> None:
-        from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
         generator = provider.id_generator
         self._provider = provider
         self._on_end = on_end
-        self._make = ReadableSpan
-        self._scope = getattr(tracer, "_instrumentation_scope", None) or InstrumentationScope(_SCOPE)
-        self._random = _RANDOM if getattr(generator, "is_trace_id_random", bool)() else 0
+        self._make = maker(provider, tracer)
+        random = _RANDOM if getattr(generator, "is_trace_id_random", bool)() else 0
+        self._flags = (TraceFlags(random), TraceFlags(random | _SAMPLED))  # of a trace that begins here
         self._complained = False
-        self._new_trace_id = generator.generate_trace_id
-        self._new_span_id = generator.generate_span_id
+        self._new_trace_id, self._new_span_id = ids(generator)
 
     def context(self, span: CallRecord | AttemptRecord, sampled: bool) -> SpanContext:
         """The identity of a span; ids are made when first asked for, and stay."""
@@ -120,9 +79,10 @@ class Direct:
             first.trace_id = self._new_trace_id() if parent is None else parent.trace_id
         if not span.span_id:
             span.span_id = self._new_span_id()
-        bits = (self._random if parent is None else parent.trace_flags & _RANDOM) | (_SAMPLED if sampled else 0)
-        state = None if parent is None else parent.trace_state
-        return SpanContext(first.trace_id, span.span_id, False, TraceFlags(bits), state)
+        if parent is None:
+            return SpanContext(first.trace_id, span.span_id, False, self._flags[sampled])
+        bits = parent.trace_flags & _RANDOM | (_SAMPLED if sampled else 0)
+        return SpanContext(first.trace_id, span.span_id, False, TraceFlags(bits), parent.trace_state)
 
     def wanted(self, record: CallRecord) -> bool:
         """What the provider's own sampler says of this trace, for a caller who cannot wait until the call ends."""
@@ -137,12 +97,14 @@ class Direct:
 
     def export(self, record: CallRecord) -> None:
         """Build the spans and hand them on: attempts first, as they end before their call does."""
-        whole, *parts = _shapes(record)
+        whole, *parts = shapes(record)
         parent = record.parent if record.above is None else self._identity(record.above)
         context = self._identity(record)
+        named(record, context)
         for shape in parts:
-            if shape.attempt is not None:
-                self._emit(shape, self._identity(shape.attempt), context)
+            mine = shape[6]
+            if mine is not None:
+                self._emit(shape, mine.context or self._identity(mine), context)
         self._emit(whole, context, parent)
 
     def _identity(self, span: CallRecord | AttemptRecord) -> SpanContext:
@@ -150,21 +112,9 @@ class Direct:
             span.context = self.context(span, sampled=True)
         return span.context
 
-    def _emit(self, shape: _Shape, context: SpanContext, parent: SpanContext | None) -> None:
-        span = self._make(
-            shape.name,
-            context=context,
-            parent=parent,
-            resource=self._provider.resource,
-            attributes=shape.attributes,
-            kind=shape.kind,
-            status=shape.status,
-            start_time=shape.start,
-            end_time=shape.end,
-            instrumentation_scope=self._scope,
-        )
+    def _emit(self, shape: Shape, context: SpanContext, parent: SpanContext | None) -> None:
         try:
-            self._on_end(span)
+            self._on_end(self._make(shape, context, parent))
         except Exception:
             if not self._complained:  # once: it would be the same for every span
                 self._complained = True
@@ -187,23 +137,26 @@ class Portable:
 
     def export(self, record: CallRecord) -> None:
         """The call's span first, since the others need it as their parent."""
-        whole, *parts = _shapes(record)
+        whole, *parts = shapes(record)
         parent = trace.INVALID_SPAN if record.parent is None else trace.NonRecordingSpan(record.parent)
         call = self._start(whole, parent)
+        named(record, call.get_span_context())
         for shape in parts:
-            self._start(shape, call).end(shape.end)
-        call.end(whole.end)
+            self._start(shape, call).end(shape[5])
+        call.end(whole[5])
 
-    def _start(self, shape: _Shape, parent: trace.Span) -> trace.Span:
+    def _start(self, shape: Shape, parent: trace.Span) -> trace.Span:
+        name, kind, attributes, status, start, _, _, links = shape
         span = self._tracer.start_span(
-            shape.name,
+            name,
             context=trace.set_span_in_context(parent),
-            kind=shape.kind,
-            attributes=shape.attributes,
-            start_time=shape.start,
+            kind=kind,
+            attributes=attributes,
+            links=links,
+            start_time=start,
         )
-        if shape.status is _ERROR:
-            span.set_status(shape.status)
+        if status is ERROR:
+            span.set_status(status)
         return span
 
 

@@ -26,6 +26,7 @@ from .around import Lean, around_attempt, around_call, lean_attempt, lean_call
 from .current import SPAN_KEY, SUPPRESSED, current, enter, leave
 from .latency import Slowness
 from .nesting import keep_around, unpark, waits
+from .others import instrumented
 from .records import AttemptRecord, CallRecord, judged
 from .settings import Parenting, TelemetrySettings, Traces
 from .sinks import Sink, sink_for
@@ -70,6 +71,7 @@ class Tracer:
         self.draw = Random().random  # noqa: S311 (of our own: a program that seeds the common one keeps its dice)
         self._silent = _Silent()
         self._attach_all = sink.owns_ids and parenting == "on"
+        self._asks = sink.owns_ids and parenting == "auto"
         self._attach_kept = sink.owns_ids and parenting != "off"
         self.slowness = Slowness(slow)
         self.lean = Lean(self)
@@ -87,12 +89,18 @@ class Tracer:
     def around_call(self, next: Handler, kit: Kit) -> Handler:
         """The top of an observed pipeline. Calls that nobody is tracing around us are noted the lean way."""
         whole = around_call(self, next, kit)
-        return lean_call(self, next, kit, whole) if self._tail and not self._attach_kept else whole
+        return lean_call(self, next, kit, whole) if self._is_lean() else whole
 
     def around_attempt(self, next: Handler, kit: Kit) -> Handler:
         """The attempt boundary of an observed pipeline."""
         whole = around_attempt(self, next, kit)
-        return lean_attempt(self, next, kit, whole) if self._tail and not self._attach_kept else whole
+        return lean_attempt(self, next, kit, whole) if self._is_lean() else whole
+
+    def _is_lean(self) -> bool:
+        """Asked when a pipeline links: does no attempt have to be the current span?"""
+        if self._asks and instrumented(self.provider):
+            self._asks, self._attach_all = False, True
+        return self._tail and not self._attach_all
 
     # -- one call ---------------------------------------------------------------------------------------------
 

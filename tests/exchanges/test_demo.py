@@ -65,6 +65,8 @@ async def test_the_tally_counts_calls_attempts_and_causes() -> None:
     assert story is not None
     assert [(bar.begun - story.begun, bar.ended - story.begun) for bar in story.bars] == [(0, 0), (1, 3), (4, 4.5)]
     lines = [line.plain for line in waterfall(story)]
+    why, *lines = lines
+    assert why == ("OSError once and 1 timeout, waited 1 s and 1 s, third attempt won; 44 % of the time was backoff.")
     assert lines[0] == "read: 4.50 s, 3 attempts, 2 of them in vain"
     assert [line.split()[0] for line in lines[1:]] == ["1", "backoff", "2", "backoff", "3"]
     assert "timeout" in lines[3]

@@ -1,6 +1,6 @@
 // The page's frame: addresses, the live stream, colours, keys. Each page is a module with `open(root, params)`,
 // which returns what to do with a snapshot, with a new trace, and when it is left.
-import { h, show } from "./dom.js";
+import { h, settled, show } from "./dom.js";
 import * as overview from "./overview.js";
 import * as traces from "./traces.js";
 import * as trace from "./trace.js";
@@ -33,7 +33,8 @@ async function render() {
     page = opened;
     if (snapshot) page?.snapshot?.(snapshot);
   } catch (error) {
-    show(main, h("p", { class: "empty", role: "alert" }, error.message));
+    document.title = "Not shown · resilience";
+    show(main, h("div", { class: "page-head" }, h("h1", {}, "This cannot be shown")), h("p", { class: "empty", role: "alert" }, error.message));
   }
 }
 
@@ -53,12 +54,19 @@ document.addEventListener("click", (event) => {
 
 // -- live ------------------------------------------------------------------------------------------------------
 
+let drawing = false;
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  settled().then(() => { drawing = false; page?.snapshot?.(snapshot); });
+}
+
 function connect() {
   const stream = new EventSource("/api/stream");
   const say = (state, text) => { if (live.dataset.state !== state) { live.dataset.state = state; live.textContent = text; } };
   stream.addEventListener("open", () => say("on", "live"));
   stream.addEventListener("error", () => say("off", "reconnecting"));
-  stream.addEventListener("snapshot", (event) => { snapshot = JSON.parse(event.data); page?.snapshot?.(snapshot); });
+  stream.addEventListener("snapshot", (event) => { snapshot = JSON.parse(event.data); draw(); });
   stream.addEventListener("trace", (event) => page?.trace?.(JSON.parse(event.data)));
   stream.addEventListener("skipped", (event) => page?.skipped?.(JSON.parse(event.data).count));
   addEventListener("pagehide", () => stream.close());

@@ -1,6 +1,6 @@
 // Pictures from numbers. Each has a text beside it that says the same, for those who do not see it.
 import { h, s } from "./dom.js";
-import { SEGMENTS, ms, percent } from "./format.js";
+import { SEGMENTS, clock, ms, percent } from "./format.js";
 
 /** A line over the last values; `bad` is drawn over it in the colour of failure. */
 export function spark(values, bad, label) {
@@ -36,7 +36,7 @@ export function meter(share, label) {
 
 /** What each policy took of a call's time. */
 export function shares(found) {
-  const entries = Object.entries(found).filter(([, share]) => share > 0.001).sort((a, b) => b[1] - a[1]);
+  const entries = Object.entries(found).filter(([, share]) => share >= 0.005).sort((a, b) => b[1] - a[1]);
   let x = 0;
   const rects = entries.map(([name, share]) => {
     const rect = s("rect", { x, y: 0, width: share * 100, height: 10, "data-seg": name });
@@ -81,8 +81,12 @@ export function heatmap(data, open) {
   const dots = s("svg", { class: "dots", role: "group", "aria-label": "Exemplars: each opens its trace" },
     data.dots.map((dot) => s("a", { href: `/traces/${dot.trace_id}`, "data-link": true, "data-tone": dot.outcome === "ok" ? null : "bad", "aria-label": `${ms(dot.ms)}, ${dot.outcome}` },
       s("circle", { cx: `${x(dot.at)}%`, cy: `${y(dot.ms)}%`, r: 5 }))));
-  const figure = h("div", { class: "heat" }, canvas, lines, dots);
+  const low = Math.log(data.ms[0] ** 2 / data.ms[1]), high = Math.log(data.ms[rows - 1]);
+  const ticks = [0.1, 1, 10, 100, 1000, 10000, 100000].map((value) => [value, 100 - ((Math.log(value) - low) / (high - low)) * 100]).filter(([, place]) => place > 3 && place < 99);
+  const scale = s("svg", { class: "dots", "aria-hidden": "true" }, ticks.map(([value, place]) => [s("line", { x1: 0, x2: "100%", y1: `${place}%`, y2: `${place}%` }), s("text", { x: 6, y: `${place}%`, dy: -4 }, ms(value))]));
+  const figure = h("div", { class: "heat" }, canvas, scale, lines, dots);
   new ResizeObserver(draw).observe(canvas);
   open?.(draw);
-  return figure;
+  const times = [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, clock(data.t[Math.round(part * (columns - 1))])));
+  return h("div", {}, figure, h("div", { class: "times", "aria-hidden": "true" }, times));
 }

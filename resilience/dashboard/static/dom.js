@@ -18,12 +18,24 @@ function fill(element, props, children) {
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 export const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
 
-/** Replace what is inside, keeping the focus on the element of the same id. */
+/** Replace what is inside. What somebody did there stays: focus (by id), tables moved aside, details opened. */
 export function show(parent, ...children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.id : "";
+  const all = (selector) => [...parent.querySelectorAll(selector)];
+  const moved = all(".scroll").map((element) => element.scrollLeft), opened = all("details").map((element) => element.open);
   parent.replaceChildren(...children.flat(Infinity).filter((child) => child instanceof Node));
+  all(".scroll").forEach((element, i) => { if (moved[i]) element.scrollLeft = moved[i]; });
+  all("details").forEach((element, i) => { if (opened[i]) element.open = true; });
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
+
+// A click is a press and a release on the same element: nothing is redrawn between the two.
+let pressed = false, held = [];
+const release = () => setTimeout(() => { pressed = false; for (const go of held.splice(0)) go(); }, 50);
+addEventListener("pointerdown", () => { pressed = true; });
+addEventListener("pointerup", release);
+addEventListener("pointercancel", release);
+export const settled = () => (pressed ? new Promise((resolve) => { held.push(resolve); }) : Promise.resolve());
 
 export const panel = (title, note, ...children) =>
   h("section", { class: "panel", "aria-label": title }, h("header", {}, h("h2", {}, title), note && h("p", {}, note)), children);

@@ -2,6 +2,7 @@
 
 export function ms(value) {
   if (value === null || value === undefined) return "–";
+  if (value === 0) return "0";
   if (value >= 60000) return `${(value / 60000).toFixed(1)} min`;
   if (value >= 1000) return `${(value / 1000).toFixed(value >= 10000 ? 1 : 2)} s`;
   if (value >= 10) return `${value.toFixed(0)} ms`;
@@ -30,9 +31,20 @@ export function ago(epoch, now = Date.now()) {
 }
 export const bytes = (value) => (value >= 1 << 20 ? `${(value / (1 << 20)).toFixed(1)} MB` : `${(value / 1024).toFixed(0)} kB`);
 
+/** The name of something that is shared, without what the core adds to keep names apart: `rate_limit:bybit/ip/600/5s ip`. */
+export function readable(name, rate = "") {
+  let plain = name.replace(/^[a-z_]+:/, "");
+  plain = rate ? plain.replace(`/${rate}`, "") : plain.replace(/\/[\d.]+( or |\/).*$/, "");
+  const parts = plain.split(" ").flatMap((part, i) => (i ? [part.replace(/^op:/, "")] : part.split("/")));
+  return parts.filter((part, i) => part && part !== parts[i - 1]).join(" · ") || name;
+}
+
+/** What passed before an attempt began, in words. */
+export const waited = ({ why, seconds: long }) => (why === "transparent" ? SEGMENTS.transparent : `after ${seconds(long)} of ${SEGMENTS[why] ?? why}`);
+
 export const TONES = { ok: "ok", rejected: "info", throttled: "warn", failed: "bad", unknown: "bad", refused: "warn", cancelled: undefined };
 export const STATES = { closed: "ok", open: "bad", "half-open": "warn", "forced open": "bad", ramping: "warn" };
 export const SEGMENTS = {
   backoff: "backoff", retry_after: "ordered wait", limiter: "rate limit", queue: "bulkhead queue", pool: "pool", connection: "free connection",
-  dns: "DNS", connect: "connect", tls: "TLS", first_byte: "first byte", body: "body", other: "other",
+  dns: "DNS", connect: "connect", tls: "TLS", first_byte: "first byte", body: "body", network: "network", transparent: "sent again at once", other: "other",
 };

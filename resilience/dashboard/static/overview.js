@@ -1,6 +1,6 @@
 // How things stand: the headline pair, operations, breakers, limits, pools.
 import { badge, empty, h, link, panel, show } from "./dom.js";
-import { STATES, ago, bytes, count, ms, percent, seconds } from "./format.js";
+import { STATES, ago, bytes, count, ms, percent, readable, seconds } from "./format.js";
 import { meter, ribbon, spark } from "./charts.js";
 import { tell } from "./api.js";
 
@@ -23,17 +23,19 @@ function headline({ headline: now }) {
   const figure = (name, value, unit, note) => h("dl", { class: "panel figure" }, h("dt", {}, name), h("dd", {}, value, unit && h("small", {}, unit)), note && h("p", { class: "note" }, note));
   return h("section", { class: "grid headline", "aria-label": "Headline" },
     h("dl", { class: "panel figure pair" },
-      h("div", {}, h("dt", {}, "Calls that succeeded"), h("dd", { class: "lead" }, percent(now.effective)), h("p", { class: "note" }, "what your code saw")),
-      h("div", {}, h("dt", {}, "Attempts that succeeded"), h("dd", {}, percent(now.actual)), h("p", { class: "note" }, "what the exchange did"))),
-    figure("Calls", count(now.rate), "/s", `${count(now.calls)} in the last minute`),
+      h("div", {}, h("dt", {}, "Calls succeeded"), h("dd", { class: "lead" }, percent(now.effective)), h("p", { class: "note" }, "what your code saw")),
+      h("div", {}, h("dt", {}, "Attempts succeeded"), h("dd", {}, percent(now.actual)), h("p", { class: "note" }, "what the exchange did"))),
+    figure("Calls", count(now.rate), "/s", `${count(now.calls)} in 60 s`),
     figure("Attempts per call", now.attempts_per_call === null ? "–" : now.attempts_per_call.toFixed(2), "", "1.00 is no retry at all"),
     figure("Median", ms(now.p50_ms), "", `p90 ${ms(now.p90_ms)}`),
     figure("p99", ms(now.p99_ms), "", `p99.9 ${ms(now.p999_ms)}`),
     figure("Time in backoff", percent(now.backoff_share), "", "of all time in calls"));
 }
 
+// The present second is not over yet: the mean of the five before it.
+const recent = (rate) => rate.slice(-6, -1).reduce((a, b) => a + b, 0) / Math.max(1, rate.slice(-6, -1).length);
 const COLUMNS = [
-  ["op", "Operation", (op) => op.op], ["rate", "Calls/s", (op) => op.rate.at(-1) ?? 0], ["effective", "Calls ok", (op) => op.effective ?? 1], ["actual", "Attempts ok", (op) => op.actual ?? 1],
+  ["op", "Operation", (op) => op.op], ["rate", "Calls/s", (op) => recent(op.rate)], ["effective", "Calls ok", (op) => op.effective ?? 1], ["actual", "Attempts ok", (op) => op.actual ?? 1],
   ["retries", "Retries", (op) => op.attempts.retry], ["hedges", "Hedges", (op) => op.attempts.hedge], ["p50", "p50", (op) => op.p50_ms ?? 0], ["p99", "p99", (op) => op.p99_ms ?? 0], ["errors", "Errors", (op) => op.errors.reduce((a, b) => a + b, 0)],
 ];
 
@@ -47,8 +49,8 @@ function operations({ ops }, [column, direction], resort) {
       h("tbody", {}, sorted.map((op) => {
         const failed = op.errors.reduce((a, b) => a + b, 0);
         return h("tr", {},
-          h("td", {}, link(`/traces?q=${encodeURIComponent(`op:${op.op}`)}`, op.op), " ", h("span", { class: "badge" }, op.pipeline || "–")),
-          h("td", { class: "num" }, count(op.rate.at(-1) ?? 0)), h("td", { class: "num" }, percent(op.effective)), h("td", { class: "num" }, percent(op.actual)),
+          h("td", {}, link(`/traces?q=${encodeURIComponent(`op:${op.op}`)}`, op.op, { id: `op-${op.pipeline}-${op.op}` }), " ", h("span", { class: "badge" }, op.pipeline || "–")),
+          h("td", { class: "num" }, count(recent(op.rate))), h("td", { class: "num" }, percent(op.effective)), h("td", { class: "num" }, percent(op.actual)),
           h("td", { class: "num" }, count(op.attempts.retry)), h("td", { class: "num" }, count(op.attempts.hedge)), h("td", { class: "num" }, ms(op.p50_ms)), h("td", { class: "num" }, ms(op.p99_ms)),
           h("td", { class: "num" }, failed ? badge(count(failed), "bad") : "0"),
           h("td", {}, spark(op.rate, op.errors, `Calls a second of ${op.op}, and errors`)));
@@ -61,19 +63,20 @@ function breakers(snapshot) {
   const rank = { open: 0, "forced open": 0, "half-open": 1, ramping: 1 };
   const sorted = [...all].sort((a, b) => (rank[a.state] ?? 2) - (rank[b.state] ?? 2) || b.failure_rate - a.failure_rate || a.key.localeCompare(b.key));
   const act = (action, one) => tell("/api/controls", { action, pipeline: one.pipeline, key: one.key }, csrf).catch((error) => alert(error.message));
-  return h("section", { "aria-label": "Circuit breakers", class: "grid tiles" }, sorted.map((one) => h("article", { class: "panel tile", "data-tone": STATES[one.state] },
+  const open = all.filter((one) => STATES[one.state] === "bad").length;
+  return h("section", { "aria-labelledby": "breakers" }, h("div", { class: "section-head" }, h("h2", { id: "breakers" }, "Circuit breakers"), h("p", {}, `${all.length} ${all.length === 1 ? "circuit" : "circuits"}, ${open ? `${open} open` : "none open"}`)), h("div", { class: "grid tiles" }, sorted.map((one) => h("article", { class: "panel tile", "data-tone": STATES[one.state] },
     h("header", {}, h("h3", { title: one.key }, one.key), badge(one.state, STATES[one.state])),
     h("p", { class: "sub" }, `${one.pipeline} · for ${seconds(one.since_s)}${one.next_probe_s === null ? "" : ` · next probe in ${seconds(one.next_probe_s)}`}`),
     ribbon(one.history, one.state, at),
-    h("dl", {}, h("dt", {}, "failing"), h("dd", {}, percent(one.failure_rate)), h("dt", {}, "window"), h("dd", {}, `${count(one.window.calls)} calls${one.window.min_calls ? ` of at least ${one.window.min_calls}` : ""}`), h("dt", {}, "opened"), h("dd", {}, `${one.opens} times`)),
+    h("dl", {}, h("dt", {}, "failing"), h("dd", {}, percent(one.failure_rate)), h("dt", {}, "window"), h("dd", {}, `${count(one.window.calls)} calls${one.window.min_calls ? ` of at least ${one.window.min_calls}` : ""}`), h("dt", {}, "opened"), h("dd", {}, one.opens === 1 ? "once" : `${one.opens} times`)),
     one.history.length ? h("ul", { class: "history" }, one.history.slice(-3).reverse().map((change) => h("li", {}, h("b", {}, change.new), `${ago(change.at, at)}: ${change.cause}`))) : null,
-    controls && h("div", { class: "actions" }, h("button", { type: "button", class: "danger", onclick: () => act("isolate", one) }, "Isolate"), h("button", { type: "button", onclick: () => act("close", one) }, "Close")))));
+    controls && h("div", { class: "actions" }, h("button", { type: "button", class: "danger", id: `isolate-${one.pipeline}-${one.key}`, onclick: () => act("isolate", one) }, "Isolate"), h("button", { type: "button", id: `close-${one.pipeline}-${one.key}`, onclick: () => act("close", one) }, "Close"))))));
 }
 
 function limits({ limits: all }) {
   return panel("Rate limits", "ours against what the server says", all.length ? h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Limit", "Rate", "Used", "Server left", "Waiting", "Empty in", "Paused"].map((name, i) => h("th", { scope: "col", class: i > 1 ? "num" : null }, name)))),
-    h("tbody", {}, all.map((one) => h("tr", {}, h("td", {}, one.name), h("td", {}, one.rate), h("td", { class: "num" }, `${count(one.used)} / ${count(one.limit)}`, meter(one.used / one.limit, `Used of ${one.name}`)),
+    h("thead", {}, h("tr", {}, ["Limit", "Used", "Server left", "Waiting", "Empty in", "Paused"].map((name, i) => h("th", { scope: "col", class: i > 0 ? "num" : null }, name)))),
+    h("tbody", {}, all.map((one) => h("tr", {}, h("td", { class: "named", title: one.name }, readable(one.name, one.rate), h("span", { class: "sub" }, one.rate)), h("td", { class: "num" }, `${count(one.used)} / ${count(one.limit)}`, meter(one.used / one.limit, `Used of ${readable(one.name, one.rate)}`)),
       h("td", { class: "num" }, one.server ? `${count(one.server.remaining)} / ${count(one.server.limit)}` : "–"), h("td", { class: "num" }, count(one.waiting)), h("td", { class: "num" }, seconds(one.empty_in_s)),
       h("td", { class: "num" }, one.paused_for_s ? badge(seconds(one.paused_for_s), "warn") : "–")))))) : empty("No rate limit in these pipelines."));
 }
@@ -86,8 +89,8 @@ function holders({ bulkheads, pools, budgets, chaos }) {
     ...chaos.map((one) => ["chaos", one.name, one.enabled ? `on, ${percent(one.rate, 0)}` : "off", one.enabled ? one.rate : 0, `${count(one.struck)} struck`, null]),
   ];
   return panel("Pools, bulkheads, budgets", null, rows.length ? h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["What", "Name", "In use", "", "Waiting"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map(([kind, name, use, share, note, waiting]) => h("tr", {}, h("td", {}, kind), h("td", {}, name), h("td", {}, use, meter(share, `${name} in use`)), h("td", {}, note), h("td", { class: "num" }, count(waiting))))))) : empty("None in these pipelines."));
+    h("thead", {}, h("tr", {}, ["What", "In use", "Waiting"].map((name, i) => h("th", { scope: "col", class: i === 2 ? "num" : null }, name)))),
+    h("tbody", {}, rows.map(([kind, name, use, share, note, waiting]) => h("tr", {}, h("td", { class: "named", title: name }, kind, name === kind ? null : [" ", h("span", { class: "badge" }, readable(name))], h("span", { class: "sub" }, note)), h("td", {}, use, meter(share, `${kind} ${readable(name)} in use`)), h("td", { class: "num" }, waiting === null ? "" : count(waiting))))))) : empty("None in these pipelines."));
 }
 
 function footer({ store, exporter, processes, version }) {

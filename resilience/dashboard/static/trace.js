@@ -1,6 +1,6 @@
 // One trace: the sentence, the waterfall with what each policy took, the tree of attempts, and all that the spans say.
 import { badge, h, link, panel, s, show } from "./dom.js";
-import { SEGMENTS, TONES, ms, percent, seconds, stamp } from "./format.js";
+import { SEGMENTS, TONES, ms, percent, seconds, stamp, waited } from "./format.js";
 import { shares, swatch } from "./charts.js";
 import { ask } from "./api.js";
 
@@ -22,14 +22,14 @@ export async function open(root, params, { id, go }) {
   show(root,
     h("div", { class: "page-head" }, h("h1", {}, one.op, " ", badge(one.outcome, TONES[one.outcome])),
       h("p", {}, `${one.service} · ${one.pipeline || "no pipeline name"} · ${stamp(data.start)} · ${ms(data.duration_ms)} · kept because ${one.reason}`)),
-    h("p", { class: "why", id: "why" }, data.why),
+    data.why ? h("p", { class: "why", id: "why" }, data.why) : null,
     panel("Where the time went", "of the whole call", h("div", { class: "body" }, shares(data.shares))),
     h("div", { class: "with-side" },
       h("div", { class: "grid" },
         panel("Waterfall", `${data.spans.length} spans; j and k step through them`, h("div", { class: "body" }, axis(data.duration_ms), h("div", { class: "waterfall", role: "group", "aria-label": "Spans in the order in which they began" }, falls), legend(data), table(data))),
         panel("Attempts", "what each led to", h("div", { class: "body" }, tree(data)))),
       side),
-    h("div", { class: "filter" }, link(`/compare?a=${data.trace_id}`, "Compare with another"), h("a", { href: `/api/traces/${data.trace_id}/otlp`, download: `${data.trace_id}.json` }, "Export as OTLP JSON"), h("span", { class: "mono" }, data.trace_id)));
+    h("div", { class: "actions-line" }, link(`/compare?a=${data.trace_id}`, "Compare with another"), h("a", { href: `/api/traces/${data.trace_id}/otlp`, download: `${data.trace_id}.json` }, "Export as OTLP JSON"), h("span", { class: "mono" }, data.trace_id)));
   pick(chosen < 0 ? Math.max(0, data.spans.findIndex((span) => span.role === "call")) : chosen);
   return { key(event) {
     if (event.key === "j") pick(chosen + 1, true);
@@ -57,22 +57,23 @@ function fall(span, data) {
   const [sign, look, said] = mark(span);
   const before = span.wait_before;
   const critical = data.critical.filter(([id]) => id === span.span_id).map(([, from, to]) => s("rect", { class: "critical", x: x(from), y: 20, width: w(to - from), height: 2 }));
-  const words = `${span.name}, ${said}, after ${ms(span.start_ms)}, ${ms(span.duration_ms)}${before ? `, waited ${seconds(before.seconds)} before it (${SEGMENTS[before.why] ?? before.why})` : ""}`;
+  const words = `${span.name}, ${said}, after ${ms(span.start_ms)}, ${ms(span.duration_ms)}${before ? `, ${waited(before)}` : ""}`;
   return h("button", { type: "button", class: "fall", "data-depth": depth(span, data), "aria-label": words },
-    h("span", { class: "label" }, h("span", { class: "mark", "data-tone": span.attempt_kind === "hedge" && !look ? "hedge" : look, title: said }, span.number ?? sign), h("span", { class: "name" }, span.name), span.attempt_kind && span.attempt_kind !== "original" ? badge(span.attempt_kind, span.attempt_kind === "hedge" ? "hedge" : "info") : null),
+    h("span", { class: "label" }, h("span", { class: "mark", "data-tone": span.attempt_kind === "hedge" && !look ? "hedge" : look, title: said }, span.number ?? sign), h("span", { class: "name", title: span.name }, span.name), span.attempt_kind && span.attempt_kind !== "original" ? badge(span.attempt_kind, span.attempt_kind === "hedge" ? "hedge" : "info") : null),
     s("svg", { "aria-hidden": "true" },
       s("rect", { class: "track", x: 0, y: 10, width: "100%", height: 1 }),
       before && s("line", { class: "wait", "data-why": before.why, x1: x(span.start_ms - before.seconds * 1000), x2: x(span.start_ms), y1: 11, y2: 11 }),
       s("rect", { class: "span", "data-tone": tone(span), x: x(span.start_ms), y: 4, width: w(span.duration_ms), height: 14, rx: 3 }),
       (span.segments ?? []).filter((part) => part.name !== "other").map((part) => s("rect", { "data-seg": part.name, x: x(part.start_ms), y: 4, width: w(part.duration_ms), height: 14 }, s("title", {}, `${SEGMENTS[part.name] ?? part.name} ${ms(part.duration_ms)}`))),
+      span.status === "error" && s("rect", { class: "fell", x: x(span.start_ms + span.duration_ms), y: 2, width: 3, height: 18, transform: "translate(-3)" }),
       critical),
     h("span", { class: "took" }, ms(span.duration_ms)));
 }
 
 const axis = (total) => h("div", { class: "axis", "aria-hidden": "true" }, h("span"), h("span", { class: "ticks" }, [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", {}, ms(total * part)))), h("span"));
 function legend(data) {
-  const found = new Set(data.spans.flatMap((span) => [...(span.segments ?? []).map((part) => part.name), span.wait_before?.why].filter(Boolean)));
-  return h("ul", { class: "legend", "aria-label": "Colours" }, [...found].map((name) => h("li", {}, swatch(name), SEGMENTS[name] ?? name)));
+  const found = new Set(data.spans.flatMap((span) => [...(span.segments ?? []).map((part) => part.name), span.wait_before?.why].filter((name) => name && name !== "other" && name !== "transparent")));
+  return h("ul", { class: "legend", "aria-label": "Colours" }, [...found].map((name) => h("li", {}, swatch(name), SEGMENTS[name] ?? name)), h("li", {}, s("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, s("rect", { class: "critical", y: 4, width: 10, height: 2 })), "critical path"));
 }
 
 /** The same as the picture, in rows. */
@@ -80,7 +81,7 @@ function table(data) {
   return h("details", {}, h("summary", {}, "The same as a table"), h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, ["Span", "Attempt", "Began after", "Took", "Waited before", "Outcome", "Parts"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, data.spans.map((span) => h("tr", {}, h("td", {}, span.name), h("td", {}, span.number ? `${span.number} (${span.attempt_kind})` : "–"), h("td", {}, ms(span.start_ms)), h("td", {}, ms(span.duration_ms)),
-      h("td", {}, span.wait_before ? `${seconds(span.wait_before.seconds)} ${SEGMENTS[span.wait_before.why] ?? span.wait_before.why}` : "–"), h("td", {}, span.lost ? "lost" : span.error_type ?? span.outcome ?? span.status),
+      h("td", {}, span.wait_before ? waited(span.wait_before) : "–"), h("td", {}, span.lost ? "lost" : span.error_type ?? span.outcome ?? span.status),
       h("td", {}, (span.segments ?? []).map((part) => `${SEGMENTS[part.name] ?? part.name} ${ms(part.duration_ms)}`).join(", "))))))));
 }
 
@@ -93,7 +94,7 @@ function tree(data) {
     return h("li", {}, h("div", {}, h("span", { class: "mark", "data-tone": look, "aria-hidden": "true" }, sign), h("b", {}, span.role === "attempt" ? `attempt ${span.number}` : span.name),
       span.attempt_kind && span.attempt_kind !== "original" ? badge(span.attempt_kind, span.attempt_kind === "hedge" ? "hedge" : "info") : null,
       h("span", {}, span.winner && span.role === "attempt" ? "won" : said), h("span", { class: "badge" }, ms(span.duration_ms)),
-      span.wait_before ? h("span", { class: "badge" }, `after ${seconds(span.wait_before.seconds)} of ${SEGMENTS[span.wait_before.why] ?? span.wait_before.why}`) : null,
+      span.wait_before ? h("span", { class: "badge" }, waited(span.wait_before)) : null,
       span.attributes["resilience.budget.balance"] !== undefined ? h("span", { class: "badge" }, `budget ${span.attributes["resilience.budget.balance"]}`) : null,
       span.stopped ? badge(`stopped: ${span.stopped}`, "warn") : null), inside.length ? h("ul", {}, inside.map(node)) : null);
   };

@@ -1,5 +1,5 @@
 // The list of kept calls: filtered by what stands in the address, followed live until somebody pauses it.
-import { badge, empty, h, link, show } from "./dom.js";
+import { badge, empty, h, link, settled, show } from "./dom.js";
 import { TONES, ms, percent, stamp } from "./format.js";
 import { ask } from "./api.js";
 
@@ -8,7 +8,7 @@ const MOST = 200;
 
 export async function open(root, params, { go }) {
   document.title = "Traces · resilience";
-  let filter = params.get("q") ?? "", paused = false, held = 0, chosen = -1, rows = [], next = null;
+  let filter = params.get("q") ?? "", paused = false, held = 0, chosen = "", rows = [], next = null;
   const field = h("input", { type: "search", id: "filter", "aria-label": "Filter", placeholder: "op:ticker outcome:failed duration>500 attempts>1", value: filter, autocomplete: "off", spellcheck: "false" });
   const follow = h("button", { type: "button", id: "follow", "aria-pressed": "true", onclick: () => pause(!paused) }, "Following");
   const problem = h("p", { class: "notice", role: "alert", hidden: true });
@@ -34,14 +34,13 @@ export async function open(root, params, { go }) {
 
   function row(one, fresh) {
     return h("tr", { class: fresh ? "row-new" : null, "data-href": `/traces/${one.trace_id}`, onclick: (event) => { if (!event.target.closest("a")) go(`/traces/${one.trace_id}`); } },
-      h("td", {}, link(`/traces/${one.trace_id}`, stamp(one.start), { class: "mono" })), h("td", {}, one.op, " ", h("span", { class: "badge" }, one.pipeline || one.service)),
+      h("td", {}, link(`/traces/${one.trace_id}`, stamp(one.start), { class: "mono", id: `row-${one.trace_id}` })), h("td", {}, one.op, " ", h("span", { class: "badge" }, one.pipeline || one.service)),
       h("td", {}, badge(one.outcome, TONES[one.outcome]), one.error_type && one.outcome !== "ok" ? [" ", h("span", { class: "mono" }, one.error_type)] : null),
       h("td", { class: "num" }, one.attempts), h("td", { class: "num" }, ms(one.duration_ms)), h("td", { class: "wide" }, one.why || one.reason));
   }
   function draw(fresh = 0) {
     show(list, rows.length ? rows.map((one, i) => row(one, i < fresh)) : h("tr", {}, h("td", { colspan: 6 }, empty(filter ? "No kept call matches. Clean calls are kept in samples only." : "No call was kept yet. Every retried, hedged, refused, failed or slow one will be."))));
     more.hidden = !next;
-    chosen = Math.min(chosen, rows.length - 1);
   }
   async function load() {
     problem.hidden = true;
@@ -64,8 +63,10 @@ export async function open(root, params, { go }) {
       h("tbody", {}, found.attributes.slice(0, 20).map((one) => h("tr", {}, h("td", {}, one.key), h("td", { class: "mono" }, String(one.value)), h("td", { class: "num" }, percent(one.selected_share, 0)), h("td", { class: "num" }, percent(one.other_share, 0)))))) : empty("Filter first: then this compares the calls that match with those that do not."));
   }
   function choose(step) {
-    chosen = Math.max(0, Math.min(rows.length - 1, chosen + step));
-    list.children[chosen]?.querySelector("a")?.focus();
+    const at = rows.findIndex((one) => one.trace_id === chosen);
+    const one = rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + step))];
+    chosen = one?.trace_id ?? "";
+    document.getElementById(`row-${chosen}`)?.focus();
   }
 
   let waiting = null;
@@ -73,7 +74,7 @@ export async function open(root, params, { go }) {
   return {
     trace() {
       if (paused) { held += 1; label(); return; }
-      waiting ??= setTimeout(async () => { waiting = null; const before = new Set(rows.map((one) => one.trace_id)); await load(); const fresh = rows.findIndex((one) => before.has(one.trace_id)); draw(fresh < 0 ? Math.min(rows.length, MOST) : fresh); }, 500);
+      waiting ??= setTimeout(async () => { waiting = null; const before = new Set(rows.map((one) => one.trace_id)); await settled(); await load(); const fresh = rows.findIndex((one) => before.has(one.trace_id)); draw(fresh < 0 ? Math.min(rows.length, MOST) : fresh); }, 500);
     },
     key(event) {
       if (event.key === "j") choose(1);

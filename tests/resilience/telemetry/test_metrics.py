@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -80,6 +80,16 @@ def test_quantiles_are_interpolated_within_a_bucket() -> None:
         found.record(60)
     assert found.quantile(0.5) == pytest.approx(0.025)
     assert found.quantile(0.51) == 10.0
+
+
+def test_a_quantile_counts_what_lies_beneath_its_bucket() -> None:
+    """Ten fast ones and ten slow ones: three quarters of the way is in the middle of the slow."""
+    found = Histogram()
+    for _ in range(10):
+        found.record(0.02)
+        found.record(0.4)
+    assert found.quantile(0.75) == pytest.approx(0.375)
+    assert found.quantile(0.25) == pytest.approx(0.0175)
 
 
 def test_a_bucket_shows_its_last_example() -> None:
@@ -242,6 +252,43 @@ def test_error_types_beyond_the_bound_count_together() -> None:
     assert op.attempts["original", "failed", OTHER_ERROR] == 800
 
 
+def test_the_bounds_are_those_of_the_page() -> None:
+    """Two hundred operations, a hundred pipelines; one of each is allowed."""
+    assert (Metrics().most_ops, Metrics().most_pipelines) == (200, 100)
+    assert Metrics(most_ops=1, most_pipelines=1).operations == []
+
+
+@virtual
+async def test_the_answer_is_the_callers() -> None:
+    """At the first attempt and at the second, with a note and without."""
+    pipeline = Pipeline(Retry(wait=0), name="p", observers=(Metrics(),))
+    assert await pipeline.run(Script("done"), op=READ) == "done"
+    assert await pipeline.run(Script(ConnectionRefusedError(), "done"), op=READ) == "done"
+    assert await pipeline.run(request(), op=READ) == "done"
+
+
+def test_every_cause_of_a_wait_has_its_histogram() -> None:
+    """Those that policies and transports note, and no other."""
+    op, call = Operation("p", "o"), Call(READ, asyncio.sleep)
+    op.waited(call)
+    assert op.waits == {}
+    causes = ("backoff", "retry_after", "queue", "limiter", "pool", "connection")
+    for number, why in enumerate(causes):
+        call.attempt.notes[f"wait.{why}"] = 0.5 + number
+    call.attempt.notes["wait.else"] = 1.0
+    op.waited(call)
+    assert {why: found.sum for why, found in op.waits.items()} == {why: 0.5 + n for n, why in enumerate(causes)}
+
+
+def test_a_kind_of_attempt_that_we_do_not_know_counts_too() -> None:
+    """A policy of the user's may have kinds of its own."""
+    op, attempt = Operation("p", "o"), Attempt()
+    attempt.kind = "replay"
+    op.attempt_succeeded(attempt)
+    op.attempt_succeeded(Attempt())
+    assert op.kinds == {"original": 1, "retry": 0, "hedge": 0, "probe": 0, "replay": 1}
+
+
 @pytest.mark.parametrize("field", ["most_ops", "most_pipelines"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
 def test_a_bound_must_be_a_whole_number(field: str, value: Any) -> None:
@@ -301,6 +348,28 @@ async def test_http_requests_have_the_metric_of_the_conventions() -> None:
     assert waits["p", "read", "queue"] == (1, 1)
     assert waits["p", "read", "limiter"][1] == 1
     assert metrics.operations[0].attempt_others["rejected"].sum > 5  # the limiter's wait is in the attempt
+
+
+@virtual
+async def test_an_answer_that_waited_is_timed_without_its_wait() -> None:
+    """The second request waits ten seconds for its token, and takes one."""
+    metrics = Metrics()
+    pipeline = Pipeline(Retry(), RateLimit("1/10s"), name="p", observers=(metrics,))
+    for _ in range(2):
+        await pipeline.run(request(), op=READ)
+    assert values(metrics, "http.client.request.duration") == {("GET", "api.test", "443", "200", ""): (2, 2)}
+
+
+def test_a_transport_need_not_tell_everything() -> None:
+    """A method is enough; without one it was no HTTP."""
+    op, attempt = Operation("p", "o"), Attempt()
+    attempt.notes["server.address"] = "api.test"
+    op.learn(attempt, 1.0, "")
+    assert op.http == {}
+    attempt.notes.clear()
+    attempt.notes["http.request.method"] = "GET"
+    op.learn(attempt, -0.1, "")  # never less than nothing
+    assert {key: found.sum for key, found in op.http.items()} == {("GET", "", 0, 0, ""): 0.0}
 
 
 def test_http_series_are_bounded() -> None:
@@ -410,6 +479,7 @@ async def test_a_pool_tells_its_connections_by_state() -> None:
     for pipeline in pipelines:
         await pipeline.run(Session.get, op=READ)
     at = ("shared", "pool:rest")
+    assert [(name, key) for name, key, _ in metrics.states()] == [at]
     assert values(metrics, "resilience.pool.open_connections") == {(*at, "idle"): 3, (*at, "used"): 2}
     expected = {
         "connection.max": 30, "connection.opened": 9, "connection.discarded": 4, "requests": 2, "opened": 1,
@@ -417,6 +487,44 @@ async def test_a_pool_tells_its_connections_by_state() -> None:
     }  # fmt: skip
     for name, value in expected.items():
         assert values(metrics, f"resilience.pool.{name}") == {at: value}, name
+
+
+@virtual
+async def test_what_is_full_says_so() -> None:
+    """A limiter with no token left and calls that wait, a bulkhead that refused."""
+    metrics = Metrics()
+    pipeline = Pipeline(RateLimit("2/10s"), Bulkhead(1), Breaker(), name="p", observers=(metrics,))
+    tasks = [asyncio.create_task(pipeline.run(Script(after(1)), op=READ)) for _ in range(4)]
+    await asyncio.sleep(2)
+    at = ("p", "rate_limit", "default")
+    assert values(metrics, "resilience.limiter.headroom") == {at: 0}
+    assert values(metrics, "resilience.limiter.waiting") == {at: 2}
+    assert values(metrics, "resilience.bulkhead.refused") == {("p", "bulkhead", "default"): 1}
+    assert values(metrics, "resilience.bulkhead.waiting") == {("p", "bulkhead", "default"): 0}
+    assert values(metrics, "resilience.breaker.window.calls") == {("p", "breaker", "default"): 1}
+    assert values(metrics, "resilience.breaker.failure_rate") == {("p", "breaker", "default"): 0}
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(pipeline.run(Script(ConnectionRefusedError()), op=READ), return_exceptions=True)
+    assert 0 < values(metrics, "resilience.breaker.failure_rate")["p", "breaker", "default"] < 1
+
+
+@virtual
+async def test_a_pool_whose_connections_are_all_idle() -> None:
+    """None is used; and one that tells only half tells nothing."""
+    metrics = Metrics()
+
+    class Idle(Session):
+        said: ClassVar[dict[str, int]] = {"open": 3, "idle": 3}
+
+        def status(self) -> dict[str, int]:
+            return self.said
+
+    pipeline = Pipeline(Pool(open=Idle, name="rest"), name="p", observers=(metrics,))
+    await pipeline.run(Session.get, op=READ)
+    at = ("p", "pool:rest")
+    assert values(metrics, "resilience.pool.open_connections") == {(*at, "idle"): 3, (*at, "used"): 0}
+    Idle.said = {"open": 3}
+    assert values(metrics, "resilience.pool.open_connections") == {}
 
 
 @virtual
@@ -500,12 +608,14 @@ async def test_a_pipeline_that_is_gone_leaves_its_counts_and_no_states() -> None
     metrics = Metrics()
     pipeline = Pipeline(Bulkhead(3), name="p", observers=(metrics,))
     await pipeline.run(Script(), op=READ)
+    other = Pipeline(Bulkhead(3), name="q", observers=(metrics,))
+    await other.run(Script(), op=Op("write"))
     gone = weakref.ref(pipeline)
     del pipeline
     gc.collect()
     assert gone() is None
-    assert metrics.states() == []
-    assert values(metrics, "resilience.calls") == {("p", "read", "ok", ""): 1}
+    assert [name for name, _, _ in metrics.states()] == ["q"]
+    assert values(metrics, "resilience.calls")["p", "read", "ok", ""] == 1
 
 
 def test_changes_of_state_are_bounded() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from resilience import Breaker, Op, Pipeline, RateLimit, Retry
 from resilience.telemetry import Metrics
-from resilience.telemetry.catalogue import CATALOGUE, prometheus_label, prometheus_name
-from resilience.telemetry.prometheus import OPENMETRICS, TEXT, accepts, render
+from resilience.telemetry.catalogue import CATALOGUE, Spec, prometheus_label, prometheus_name
+from resilience.telemetry.prometheus import OPENMETRICS, TEXT, _help, _number, accepts, render
 from resilience.testing import Script, after, virtual
 
 READ = Op("read", idempotent=True)
@@ -128,11 +128,16 @@ async def test_a_name_cannot_break_out_of_its_label(name: str, shown: str) -> No
 
 def test_numbers_that_are_none_are_written_as_prometheus_reads_them() -> None:
     """A resource of the user's may tell anything."""
-    from resilience.telemetry.prometheus import _number
-
     assert [_number(value) for value in (1, 0.5, float("nan"), float("inf"), float("-inf"))] == [
         "1", "0.5", "NaN", "+Inf", "-Inf",
     ]  # fmt: skip
+
+
+def test_only_openmetrics_escapes_quotes_in_a_help_text() -> None:
+    """Backslashes and line breaks are escaped in both."""
+    spec = Spec("resilience.x", "gauge", "", (), 'a "b" \\ \n.')
+    assert _help(spec, openmetrics=False) == r'a "b" \\ \n.'
+    assert _help(spec, openmetrics=True) == r"a \"b\" \\ \n."
 
 
 def test_a_scraper_says_which_format_it_wants() -> None:

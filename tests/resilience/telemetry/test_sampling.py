@@ -6,8 +6,10 @@ import asyncio
 import contextvars
 import gc
 import logging
+import sys
 import weakref
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from resilience.events import CallStarted
 from resilience.telemetry import Tracer
 from resilience.telemetry.current import current
 from resilience.telemetry.latency import Slowness
+from resilience.telemetry.others import instrumented
 from resilience.telemetry.sinks import Direct
 from resilience.testing import Script, after, virtual
 
@@ -332,22 +335,69 @@ def test_a_sampler_that_says_no_is_heard(traced: Any, parenting: str) -> None:
     assert traced.spans == ()
 
 
+async def in_a_span(mine: Any) -> None:
+    with mine.start_as_current_span("work"):
+        pass
+
+
 @virtual
-async def test_auto_parents_only_what_is_certain_to_be_kept(traced: Any) -> None:
-    """Inside a recorded trace the attempt is current, elsewhere the application's spans are roots as ever."""
+async def test_auto_is_on_where_the_application_has_a_tracer(traced: Any) -> None:
+    """It was made before the first call, so its spans hang beneath the attempt."""
     mine = traced.provider.get_tracer("app")
-
-    async def work() -> None:
-        with mine.start_as_current_span("work"):
-            pass
-
     pipeline = Pipeline(observers=(traced.tracer(parenting="auto"),))
-    await pipeline.run(work, op=READ)
+    await pipeline.run(in_a_span, mine, op=READ)
+    assert [span.name for span in traced.beneath(traced.attempts()[0])] == ["work"]
+
+
+@virtual
+async def test_auto_is_on_where_an_instrumentation_is_imported(traced: Any, monkeypatch: Any) -> None:
+    """Whatever it instruments."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.instrumentation.aiohttp_client", ModuleType("x"))
+    seen: list[Any] = []
+
+    async def look() -> None:
+        seen.append(trace.get_current_span())
+
+    await Pipeline(observers=(traced.tracer(parenting="auto"),)).run(look, op=READ)
+    assert seen[0] is not trace.INVALID_SPAN
+
+
+@virtual
+async def test_auto_is_lean_where_nobody_else_makes_spans(traced: Any) -> None:
+    """A tracer that is made afterwards comes too late: its spans are roots, unless they are in a recorded trace."""
+    pipeline = Pipeline(observers=(traced.tracer(parenting="auto"),))
+    seen: list[Any] = []
+
+    async def look() -> None:
+        seen.append(trace.get_current_span())
+
+    await pipeline.run(look, op=READ)
+    assert seen == [trace.INVALID_SPAN]
+    mine = traced.provider.get_tracer("app")
+    await pipeline.run(in_a_span, mine, op=READ)
     (alone,) = traced.spans
     assert (alone.name, alone.parent) == ("work", None)
     with mine.start_as_current_span("request"):
-        await pipeline.run(work, op=READ)
+        await pipeline.run(in_a_span, mine, op=READ)
     assert [span.name for span in traced.beneath(traced.attempts()[0])] == ["work"]
+    pipeline.observe()  # it links anew
+    traced.exporter.clear()
+    await pipeline.run(in_a_span, mine, op=READ)
+    assert [span.name for span in traced.beneath(traced.attempts()[0])] == ["work"]
+
+
+@virtual
+async def test_auto_is_on_where_it_cannot_know(traced: Any) -> None:
+    """An SDK that hides its tracers, or a recording span around the first call."""
+    hidden, traced.provider._tracers = traced.provider._tracers, None
+    try:
+        assert instrumented(traced.provider)
+    finally:
+        traced.provider._tracers = hidden
+    other = TracerProvider(shutdown_on_exit=False).get_tracer("other")
+    assert not instrumented(traced.provider)
+    with other.start_as_current_span("request"):
+        assert instrumented(traced.provider)
 
 
 @virtual

@@ -75,6 +75,7 @@ async def test_a_call_is_an_internal_span_over_one_client_span(traced: Any) -> N
         "resilience.outcome": "ok",
         "resilience.sampling.reason": "always",
         "resilience.sampling.probability": 1.0,
+        "resilience.why": "Answered at the first attempt.",
     }
     assert traced.of(attempt) == {
         "resilience.op": "read",
