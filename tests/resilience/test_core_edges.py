@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import warnings
+from typing import Any
 
 import pytest
 
@@ -267,6 +268,59 @@ async def test_a_policy_learns_whether_branches_lie_above_it() -> None:
             pipeline = Pipeline(*policies)
         await pipeline.run(Script("x"), op=Op("op", idempotent=True))
     assert told == [True, True, False, False]
+
+
+class Standing:
+    """An observer that stands around calls and attempts, and says when it is passed."""
+
+    def __init__(self, name: str, passed: list[str], innermost: bool = False) -> None:
+        self.name, self.passed, self.innermost = name, passed, innermost
+
+    def __call__(self, event: object) -> None: ...
+
+    def _around(self, what: str, next: Handler) -> Handler:
+        async def run(call: Call) -> Any:
+            self.passed.append(f"{self.name} {what}")
+            return await next(call)
+
+        return run
+
+    def around_call(self, next: Handler, kit: Kit, /) -> Handler:
+        return self._around("call", next)
+
+    def around_attempt(self, next: Handler, kit: Kit, /) -> Handler:
+        return self._around("attempt", next)
+
+
+@virtual
+async def test_observers_stand_around_each_other_in_their_order() -> None:
+    """The first outermost, those who are only told innermost of all but one who asks to be that."""
+    passed: list[str] = []
+
+    def told(event: object) -> None:
+        passed.append(type(event).__name__)
+
+    first, second = Standing("first", passed), Standing("second", passed)
+    inner = Standing("inner", passed, innermost=True)
+    await Pipeline(observers=(inner, first, told, second)).run(Script("x"), op=OP)
+    order = ["first call", "second call", "inner call", "CallStarted"]
+    order += ["first attempt", "second attempt", "inner attempt", "AttemptStarted"]
+    assert passed == [*order, "AttemptEnded", "CallEnded"]
+
+
+@virtual
+async def test_a_policy_can_have_what_lies_beneath_observed_as_a_call() -> None:
+    """For what it runs in a task of its own. A kit that observes nothing changes nothing."""
+    recorder = Recorder()
+
+    class Apart:
+        def bind(self, next: Handler, kit: Kit, /) -> Handler:
+            return kit.as_call(next)
+
+    await Pipeline(Apart(), observers=(recorder,)).run(Script("x"), op=OP)
+    assert len(recorder.calls) == 2
+    assert recorder.balanced()
+    assert Kit("p", classify, random.Random(1)).as_call(Script) is Script
 
 
 def test_after_a_fork_a_pipeline_links_anew() -> None:
