@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import os
 import pickle
 import random
+import warnings
+from typing import Any
 
 import pytest
 
-from resilience import ConfigError, Kind, Op, Pipeline, TimedOut, Verdict, within
-from resilience.call import Attempt, Call, takes_call
+from resilience import ConfigError, Hedge, Kind, Op, Pipeline, Retry, TimedOut, Timeout, Verdict, within
+from resilience.call import Attempt, Call, Handler, takes_call
+from resilience.errors import PipelineWarning
 from resilience.events import StateChanged, fan_out
 from resilience.kit import Kit, clock_of
 from resilience.testing import Recorder, Script, VirtualLoop, after, virtual
 from resilience.units import percent, quantile
-from resilience.verdict import classify
+from resilience.verdict import _MOST_KNOWN, _known, classify
 
 OP = Op("op")
 
@@ -129,6 +134,16 @@ def test_an_observer_that_fails_is_alone_in_it(caplog: pytest.LogCaptureFixture)
         quits("news")
 
 
+def test_readings_are_remembered_but_not_for_ever() -> None:
+    """One verdict serves all errors of a type; types that a program makes all the time do not gather."""
+    first = classify(KeyError(), OP)
+    assert classify(ValueError(), OP) is classify(ValueError(), OP)
+    assert classify(KeyError(), OP) is first
+    for number in range(2 * _MOST_KNOWN):
+        classify(type(f"Error{number}", (Exception,), {})(), OP)
+        assert len(_known) <= _MOST_KNOWN
+
+
 # -- records -------------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +219,131 @@ async def test_the_shorter_of_two_deadlines_counts() -> None:
         await pipeline.send(Call(OP, target, deadline=now + 1))
         await pipeline.send(Call(OP, target))
     assert seen == [now + 3, None, now + 2, now + 1, now + 2]
+
+
+def test_a_policy_of_somebody_else_is_taken_for_what_it_says() -> None:
+    """An object with a ``bind`` and no more repeats nothing, sets no deadline and lends nothing."""
+
+    class Plain:
+        def bind(self, next: Handler, kit: Kit, /) -> Handler:
+            return next
+
+        def __repr__(self) -> str:
+            return "Plain()"
+
+    pipeline = Pipeline(Plain())
+    assert repr(pipeline).split("\n")[1] == "  ---- one attempt ----"
+
+    async def fetch(symbol: str) -> str:
+        return symbol
+
+    assert str(inspect.signature(pipeline(fetch))) == "(symbol: 'str') -> 'str'"
+    assert pipeline(fetch).__name__ == "fetch"
+
+
+def test_a_decorated_function_names_its_pipeline() -> None:
+    """By its qualified name: what spans and logs show where nobody gave another."""
+
+    @Retry(on=OSError)
+    @Timeout(1)
+    async def fetch() -> None: ...
+
+    assert fetch.pipeline.name == fetch.__qualname__  # type: ignore[attr-defined]
+
+
+@virtual
+async def test_a_policy_learns_whether_branches_lie_above_it() -> None:
+    """Anywhere above, beside whatever else, and not beneath."""
+    told: list[bool] = []
+
+    class Probe:
+        def bind(self, next: Handler, kit: Kit, /) -> Handler:
+            told.append(kit.branches)
+            return next
+
+    hedge, retry = Hedge(delay=1), Retry(on=OSError)
+    for policies in ((hedge, Probe()), (hedge, retry, Probe()), (Probe(), hedge), (retry, Probe())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PipelineWarning)  # of orders that are rarely meant
+            pipeline = Pipeline(*policies)
+        await pipeline.run(Script("x"), op=Op("op", idempotent=True))
+    assert told == [True, True, False, False]
+
+
+class Standing:
+    """An observer that stands around calls and attempts, and says when it is passed."""
+
+    def __init__(self, name: str, passed: list[str], innermost: bool = False) -> None:
+        self.name, self.passed, self.innermost = name, passed, innermost
+
+    def __call__(self, event: object) -> None: ...
+
+    def _around(self, what: str, next: Handler) -> Handler:
+        async def run(call: Call) -> Any:
+            self.passed.append(f"{self.name} {what}")
+            return await next(call)
+
+        return run
+
+    def around_call(self, next: Handler, kit: Kit, /) -> Handler:
+        return self._around("call", next)
+
+    def around_attempt(self, next: Handler, kit: Kit, /) -> Handler:
+        return self._around("attempt", next)
+
+
+@virtual
+async def test_observers_stand_around_each_other_in_their_order() -> None:
+    """The first outermost, those who are only told innermost of all but one who asks to be that."""
+    passed: list[str] = []
+
+    def told(event: object) -> None:
+        passed.append(type(event).__name__)
+
+    first, second = Standing("first", passed), Standing("second", passed)
+    inner = Standing("inner", passed, innermost=True)
+    await Pipeline(observers=(inner, first, told, second)).run(Script("x"), op=OP)
+    order = ["first call", "second call", "inner call", "CallStarted"]
+    order += ["first attempt", "second attempt", "inner attempt", "AttemptStarted"]
+    assert passed == [*order, "AttemptEnded", "CallEnded"]
+
+
+@virtual
+async def test_a_policy_can_have_what_lies_beneath_observed_as_a_call() -> None:
+    """For what it runs in a task of its own. A kit that observes nothing changes nothing."""
+    recorder = Recorder()
+
+    class Apart:
+        def bind(self, next: Handler, kit: Kit, /) -> Handler:
+            return kit.as_call(next)
+
+    await Pipeline(Apart(), observers=(recorder,)).run(Script("x"), op=OP)
+    assert len(recorder.calls) == 2
+    assert recorder.balanced()
+    assert Kit("p", classify, random.Random(1)).as_call(Script) is Script
+
+
+def test_after_a_fork_a_pipeline_links_anew() -> None:
+    """The loop of the parent is not the child's, though both run in a thread of one number."""
+    pipeline = Pipeline(Timeout(1))
+    fetch = pipeline.guard(OP)(Script("x"))
+
+    async def main() -> int:
+        await fetch()
+        child = os.fork()
+        if child:
+            return child
+        code = 1
+        try:
+            loop = asyncio.new_event_loop()
+            asyncio.events._set_running_loop(None)
+            if loop.run_until_complete(fetch()) == "x" and pipeline._kit.loop is loop:
+                code = 0
+        finally:
+            os._exit(code)
+
+    _, status = os.waitpid(asyncio.run(main()), 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @virtual

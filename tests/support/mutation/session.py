@@ -26,7 +26,6 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from .operators import Mutant
 
@@ -177,9 +176,16 @@ def _first_failure(items: list[pytest.Item], seconds: dict[str, float], cap: flo
         if time.process_time() - begun > cap:
             break
         _limit(3 + 10 * seconds[item.nodeid])
-        if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
+        if _fails(item, following):
             return item.nodeid
     return ""
+
+
+def _fails(item: pytest.Item, following: pytest.Item | None) -> bool:
+    """Run one test as pytest does, with everything that its plugins put around it."""
+    before = item.session.testsfailed
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    return item.session.testsfailed > before
 
 
 def _reach(items: list[pytest.Item], paths: list[str]) -> Reached:
@@ -192,7 +198,7 @@ def _reach(items: list[pytest.Item], paths: list[str]) -> Reached:
     for item, following in pairwise([*items, None]):
         measuring.switch_context(item.nodeid)
         begun = time.process_time()
-        if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
+        if _fails(item, following):
             found.failed.append(item.nodeid)
         found.seconds[item.nodeid] = time.process_time() - begun
     measuring.stop()
