@@ -1,6 +1,6 @@
 // How things stand: the headline pair, operations, breakers, limits, pools.
 import { badge, empty, h, link, panel, show } from "./dom.js";
-import { STATES, ago, bytes, count, ms, percent, readable, seconds } from "./format.js";
+import { STATES, ago, bytes, count, ms, percent, readable, seconds, term } from "./format.js";
 import { meter, ribbon, spark } from "./charts.js";
 import { tell } from "./api.js";
 
@@ -49,7 +49,7 @@ function operations({ ops }, [column, direction], resort) {
       h("tbody", {}, sorted.map((op) => {
         const failed = op.errors.reduce((a, b) => a + b, 0);
         return h("tr", {},
-          h("td", {}, link(`/traces?q=${encodeURIComponent(`op:${op.op}`)}`, op.op, { id: `op-${op.pipeline}-${op.op}` }), " ", h("span", { class: "badge" }, op.pipeline || "–")),
+          h("td", {}, link(`/traces?q=${encodeURIComponent(term("op", op.op))}`, op.op, { id: `op-${op.pipeline}-${op.op}` }), " ", h("span", { class: "badge" }, op.pipeline || "–")),
           h("td", { class: "num" }, count(recent(op.rate))), h("td", { class: "num" }, percent(op.effective)), h("td", { class: "num" }, percent(op.actual)),
           h("td", { class: "num" }, count(op.attempts.retry)), h("td", { class: "num" }, count(op.attempts.hedge)), h("td", { class: "num" }, ms(op.p50_ms)), h("td", { class: "num" }, ms(op.p99_ms)),
           h("td", { class: "num" }, failed ? badge(count(failed), "bad") : "0"),
