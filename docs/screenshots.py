@@ -1,6 +1,6 @@
 """Makes docs/dashboard.png and docs/trace.png from a real run of the demonstration. Needs Chromium and Playwright.
 
-    .venv/bin/python docs/screenshots.py
+.venv/bin/python docs/screenshots.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pages in a real browser: what they show, how they are worked, and that nothing a span says can do anything there."""
+"""The pages in a real browser: what they show, how they are worked, and that what a span says can do nothing there."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from resilience.dashboard.rows import Span
 
 pytestmark = pytest.mark.browser
 
+DATA = Path(__file__).parents[2] / "data" / "pages"
 ARTEFACTS = Path(__file__).parents[3] / "artefacts"
 PAGES = ("/", "/traces", f"/traces/{ids(1)}", "/latency", "/errors", "/compare", f"/compare?a={ids(1)}&b={ids(2)}")
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -39,7 +40,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="NO PLAYWRIGHT: the pages are not tested (make setup)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="NO PLAYWRIGHT: pages not tested (make setup)")
     if not (path := chromium()):
         pytest.skip("NO BROWSER: the pages are not tested (apt-get install chromium)")
     with playwright.sync_playwright() as started:
@@ -117,6 +118,11 @@ def opened(browser: Any, served: Served, name: str, **options: Any) -> Iterator[
     one.screenshot(path=ARTEFACTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.png")
     context.close()
     assert not complaints
+
+
+def named(path: str) -> str:
+    """A file's name for an address."""
+    return re.sub(r"\W+", "-", path.strip("/").split("?")[0]) or "overview"
 
 
 def visit(page: Any, path: str) -> None:
@@ -237,7 +243,7 @@ def test_a_permalink_leads_back_to_the_same_span(page: Any) -> None:
 def test_who_goes_on_before_a_page_is_there_sees_the_later_page(page: Any) -> None:
     """The answer for the earlier one comes last, and changes neither the page nor the address."""
     held: list[Any] = []
-    page.route(f"**/api/traces/{ids(1)}", held.append)
+    page.route(f"**/api/traces/{ids(1)}", lambda route: held.append(route))
     visit(page, "/traces?q=reason%3Aretried")
     page.locator(f"#row-{ids(1)}").click()
     eventually(lambda: page.wait_for_timeout(20) is None and bool(held))
@@ -329,15 +335,15 @@ def test_the_focus_stays_where_it_is_when_rows_arrive(page: Any, served: Served)
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_text_stands_out_in_both_themes(browser: Any, served: Served, theme: str) -> None:
-    """Every text on every page has a contrast of at least 4.5 with what is painted behind it; by the system's wish or by ours."""
+    """Every text has a contrast of at least 4.5 with what is painted behind it, by the system's wish and by ours."""
     for page in opened(browser, served, f"contrast-{theme}", color_scheme=theme):
         grounds = set()
         for path in PAGES:
             visit(page, path)
-            assert page.evaluate(CONTRAST) == [], path
+            assert page.evaluate((DATA / "contrast.js").read_text()) == [], path
             grounds.add(page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
             if theme == "light":  # the other tests leave the dark ones
-                page.screenshot(path=ARTEFACTS / f"{theme}-{(path.split('/')[1].split('?')[0] or 'overview')}.png")
+                page.screenshot(path=ARTEFACTS / f"{theme}-{named(path)}.png")
         assert grounds == {{"dark": "rgb(13, 17, 23)", "light": "rgb(245, 247, 250)"}[theme]}
         page.keyboard.press("d")  # dark, whatever the system wishes
         assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
@@ -346,47 +352,12 @@ def test_text_stands_out_in_both_themes(browser: Any, served: Served, theme: str
         assert page.locator("html").get_attribute("data-theme") == "dark"
 
 
-CONTRAST = """() => {
-  const parse = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
-  const ground = (element) => { for (let one = element; one; one = one.parentElement) { const c = parse(getComputedStyle(one).backgroundColor); if (c[3] === 1) return c; } return [255, 255, 255, 1]; };
-  const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * x + 0.7152 * y + 0.0722 * z; };
-  const bad = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
-    const element = node.parentElement;
-    if (!node.data.trim() || !element.checkVisibility() || element.closest("svg, noscript, option, .row-new")) continue;
-    const [a, b] = [light(parse(getComputedStyle(element).color)), light(ground(element))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) bad.push(`${node.data.trim().slice(0, 40)}: ${ratio.toFixed(2)} <${element.tagName} ${element.className}>`);
-  }
-  return [...new Set(bad)];
-}"""
-
-
 def test_everything_has_a_name_and_a_place(page: Any) -> None:
-    """What axe would look for: names, one first heading, no jump in headings, texts for pictures, scopes, unique ids, a language."""
+    """Names, one first heading, no jump in headings, texts for pictures, heads of tables, unique ids, a language."""
     for path in PAGES:
         visit(page, path)
-        assert page.evaluate(WELL_FORMED) == [], path
+        assert page.evaluate((DATA / "well_formed.js").read_text()) == [], path
         assert page.title().endswith("resilience")
-
-
-WELL_FORMED = """() => {
-  const wrong = [], all = (selector) => [...document.querySelectorAll(selector)];
-  const named = (e) => (e.getAttribute("aria-label") || document.getElementById(e.getAttribute("aria-labelledby"))?.textContent || e.labels?.[0]?.textContent || e.innerText || e.textContent || e.title || "").trim() || [...e.querySelectorAll("img")].some((i) => i.alt);
-  for (const e of all("a, button, input, select, dialog, [role=meter], [role=img], nav, section")) if (!named(e) && e.id !== "keys") wrong.push("no name: " + e.outerHTML.slice(0, 90));
-  if (all("h1").length !== 1) wrong.push(`${all("h1").length} first headings`);
-  let level = 0;
-  for (const e of all("h1, h2, h3, h4")) { const now = Number(e.tagName[1]); if (now > level + 1) wrong.push(`heading ${now} after ${level}: ${e.textContent}`); level = now; }
-  for (const e of all("img")) if (e.getAttribute("alt") === null) wrong.push("no alt");
-  for (const e of all("svg")) if (!e.closest("[aria-hidden=true]") && !e.getAttribute("aria-label")) wrong.push("a picture without words: " + e.outerHTML.slice(0, 90));
-  for (const e of all("th")) if (!e.scope) wrong.push("no scope: " + e.textContent);
-  for (const e of all("table")) if (!e.tHead) wrong.push("a table without a head");
-  const ids = all("[id]").map((e) => e.id);
-  for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) wrong.push("twice: " + id);
-  if (all("main").length !== 1 || !document.documentElement.lang) wrong.push("no main or no language");
-  if (all("[tabindex]").some((e) => e.tabIndex > 0)) wrong.push("an order of its own");
-  return wrong;
-}"""
 
 
 @pytest.mark.parametrize("width", [390, 1280, 2560])
@@ -397,9 +368,11 @@ def test_no_page_is_wider_than_the_window(browser: Any, served: Served, width: i
             visit(page, path)
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width, path
             if width >= 1280:
-                cut = "() => [...document.querySelectorAll('.scroll')].filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1).length"
-                assert page.evaluate(cut) == 0, path
-            page.screenshot(path=ARTEFACTS / f"{width}-{path.strip('/').split('?')[0].replace('/', '-') or 'overview'}.png")
+                cut = "all => all.filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1).length"
+                assert page.locator(".scroll").evaluate_all(cut) == 0, path
+            page.screenshot(
+                path=ARTEFACTS / f"{width}-{path.strip('/').split('?')[0].replace('/', '-') or 'overview'}.png"
+            )
 
 
 def test_who_wants_no_motion_gets_none(browser: Any, served: Served) -> None:
@@ -435,8 +408,13 @@ def test_what_a_span_says_is_text_and_nothing_else(browser: Any) -> None:
     served = Served(*hostile(1, CANARY), *hostile(2, LINK), *hostile(3, "\"'><script>window.struck=1</script>"))
     try:
         for page in opened(browser, served, "canaries"):
-            page.goto(f"/traces?q={ids(1)}")
-            for path in (*PAGES, f"/traces/{ids(2)}", f"/traces/{ids(3)}", f"/latency?op={CANARY}", f'/traces?q="{CANARY}"'):
+            for path in (
+                *PAGES,
+                f"/traces/{ids(2)}",
+                f"/traces/{ids(3)}",
+                f"/latency?op={CANARY}",
+                f'/traces?q="{CANARY}"',
+            ):
                 visit(page, path)
                 for fall in page.locator(".fall").all():
                     fall.click()
