@@ -65,11 +65,12 @@ def look(address: str) -> None:
     browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=ARGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 880}, color_scheme="dark")
-        for path, ready, name in (
-            ("/", ".headline", "dashboard.png"),
-            (f"/traces/{told(address)}", ".waterfall", "trace.png"),
+        page = browser.new_page(color_scheme="dark")
+        for path, ready, height, name in (
+            ("/", ".headline", 1150, "dashboard.png"),
+            (f"/traces/{told(address)}", ".waterfall", 860, "trace.png"),
         ):
+            page.set_viewport_size({"width": 1280, "height": height})
             page.goto(address + path)
             page.wait_for_selector(ready)
             page.wait_for_timeout(600)
