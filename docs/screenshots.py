@@ -68,7 +68,7 @@ def look(address: str) -> None:
         page = browser.new_page(color_scheme="dark")
         for path, ready, height, name in (
             ("/", ".headline", 1150, "dashboard.png"),
-            (f"/traces/{told(address)}", ".waterfall", 860, "trace.png"),
+            (f"/traces/{told(address)}", ".waterfall", 930, "trace.png"),
         ):
             page.set_viewport_size({"width": 1280, "height": height})
             page.goto(address + path)
