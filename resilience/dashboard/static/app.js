@@ -10,7 +10,7 @@ import * as compare from "./compare.js";
 
 const main = document.getElementById("main");
 const live = document.getElementById("live");
-let page = null, snapshot = null;
+let page = null, snapshot = null, renders = 0;
 
 function route(path) {
   const [, first, second] = path.split("/");
@@ -21,20 +21,25 @@ function route(path) {
 async function render() {
   page?.close?.();
   page = null;
+  const turn = ++renders, root = h("div", { class: "page" });
   const [name, module, id] = route(location.pathname);
   for (const tab of document.querySelectorAll(".tabs a")) {
     if (tab.dataset.page === name) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
-  const began = location.href;
+  // Whoever goes on before a page has its data sees the later page: the earlier one may neither show itself nor move.
+  const mine = (path, options) => { if (turn === renders) go(path, options); };
   try {
-    const opened = await module.open(main, new URLSearchParams(location.search), { id, go, snapshot });
-    if (location.href !== began) return opened?.close?.();
+    const opened = await module.open(root, new URLSearchParams(location.search), { id, go: mine, snapshot });
+    if (turn !== renders) return opened?.close?.();
+    main.replaceChildren(root);
     page = opened;
     if (snapshot) page?.snapshot?.(snapshot);
   } catch (error) {
+    if (turn !== renders) return;
     document.title = "Not shown · resilience";
-    show(main, h("div", { class: "page-head" }, h("h1", {}, "This cannot be shown")), h("p", { class: "empty", role: "alert" }, error.message));
+    show(root, h("div", { class: "page-head" }, h("h1", {}, "This cannot be shown")), h("p", { class: "empty", role: "alert" }, error.message));
+    main.replaceChildren(root);
   }
 }
 

@@ -6,11 +6,12 @@ import { SEGMENTS, clock, ms, percent } from "./format.js";
 export function spark(values, bad, label) {
   const width = 120, height = 28, top = Math.max(1e-9, ...values);
   const at = (list) => list.map((value, i) => `${(i / Math.max(1, list.length - 1)) * width},${height - 2 - (value / top) * (height - 4)}`);
-  const points = at(values);
+  const points = at(values), low = at(bad ?? []);
+  const spikes = (bad ?? []).map((value, i) => value > 0 && `M${low[Math.max(0, i - 1)]} L${low[i]} L${low[Math.min(low.length - 1, i + 1)]}`).filter(Boolean);
   return s("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
     s("path", { class: "fill", d: `M0,${height} L${points.join(" L")} L${width},${height} Z` }),
     s("path", { d: `M${points.join(" L")}` }),
-    bad?.some((value) => value > 0) && s("path", { class: "bad", d: `M${at(bad).join(" L")}` }));
+    spikes.length > 0 && s("path", { class: "bad", d: spikes.join(" ") }));
 }
 
 /** How a breaker stood over the last ten minutes. */

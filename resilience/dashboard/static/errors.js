@@ -1,6 +1,6 @@
 // What went wrong, by cause.
 import { badge, empty, h, link, panel, show } from "./dom.js";
-import { ago, count } from "./format.js";
+import { ago, count, term } from "./format.js";
 import { spark } from "./charts.js";
 import { ask } from "./api.js";
 
@@ -12,7 +12,7 @@ export async function open(root) {
     const { groups } = await ask("/api/errors", { since: Date.now() - 3600000 });
     show(body, groups.length ? h("table", {},
       h("thead", {}, h("tr", {}, ["Cause", "Operation", "Service", "Count", "First", "Last", "Last hour", "Example"].map((name, i) => h("th", { scope: "col", class: i === 3 ? "num" : null }, name)))),
-      h("tbody", {}, groups.map((one) => h("tr", {}, h("td", {}, badge(one.error_type, "bad")), h("td", {}, link(`/traces?q=${encodeURIComponent(`op:${one.op} error:${one.error_type}`)}`, one.op)), h("td", {}, one.service), h("td", { class: "num" }, count(one.count)), h("td", {}, ago(one.first)), h("td", {}, ago(one.last)), h("td", {}, spark(one.spark, null, `${one.error_type} over the last hour`)), h("td", {}, link(`/traces/${one.example}`, "open")))))) : empty("Nothing went wrong that was kept."));
+      h("tbody", {}, groups.map((one) => h("tr", {}, h("td", {}, badge(one.error_type, "bad")), h("td", {}, link(`/traces?q=${encodeURIComponent(`${term("op", one.op)} ${term("error", one.error_type)}`)}`, one.op)), h("td", {}, one.service), h("td", { class: "num" }, count(one.count)), h("td", {}, ago(one.first)), h("td", {}, ago(one.last)), h("td", {}, spark(one.spark, null, `${one.error_type} over the last hour`)), h("td", {}, link(`/traces/${one.example}`, "open")))))) : empty("Nothing went wrong that was kept."));
   };
   await draw();
   const timer = setInterval(() => draw().catch(() => {}), 5000);

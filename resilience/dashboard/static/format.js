@@ -39,6 +39,13 @@ export function readable(name, rate = "") {
   return parts.filter((part, i) => part && part !== parts[i - 1]).join(" · ") || name;
 }
 
+/** A term of the filter language that holds for this very value (or, where that has a quote in it, for its beginning). */
+export function term(field, value) {
+  const said = String(value), quote = said.indexOf('"');
+  if (quote >= 0) return `${field}:"${said.slice(0, quote)}*"`;
+  return `${field}:${/^[\w./-]+$/.test(said) ? said : `"${said}"`}`;
+}
+
 /** What passed before an attempt began, in words. */
 export const waited = ({ why, seconds: long }) => (why === "transparent" ? SEGMENTS.transparent : `after ${seconds(long)} of ${SEGMENTS[why] ?? why}`);
 

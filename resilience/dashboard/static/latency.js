@@ -1,6 +1,6 @@
 // When did which calls take how long: a heat map with quantiles and exemplars.
 import { empty, h, link, panel, show } from "./dom.js";
-import { clock, ms } from "./format.js";
+import { clock, ms, term } from "./format.js";
 import { heatmap } from "./charts.js";
 import { ask } from "./api.js";
 
@@ -22,7 +22,7 @@ export async function open(root, params, { go, snapshot }) {
     show(body, heatmap(data, (again) => { redraw = again; }),
       h("details", {}, h("summary", {}, "The same as a table"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["From", "Calls", "p50", "p99"].map((name, i) => h("th", { scope: "col", class: i ? "num" : null }, name)))),
         h("tbody", {}, data.t.map((at, i) => [at, data.counts[i].reduce((a, b) => a + b, 0), data.p50[i], data.p99[i]]).filter(([, count]) => count).map(([at, count, p50, p99]) => h("tr", {}, h("td", {}, clock(at)), h("td", { class: "num" }, count), h("td", { class: "num" }, ms(p50)), h("td", { class: "num" }, ms(p99)))))))),
-      h("p", { class: "actions-line" }, link(`/traces${op ? `?q=${encodeURIComponent(`op:${op}`)}` : ""}`, "The calls behind it")));
+      h("p", { class: "actions-line" }, link(`/traces${op ? `?q=${encodeURIComponent(term("op", op))}` : ""}`, "The calls behind it")));
   };
   await draw();
   const timer = setInterval(() => draw().catch(() => {}), 5000);

@@ -1,6 +1,6 @@
 // How things stand: the headline pair, operations, breakers, limits, pools.
 import { badge, empty, h, link, panel, show } from "./dom.js";
-import { STATES, ago, bytes, count, ms, percent, readable, seconds } from "./format.js";
+import { STATES, ago, bytes, count, ms, percent, readable, seconds, term } from "./format.js";
 import { meter, ribbon, spark } from "./charts.js";
 import { tell } from "./api.js";
 
@@ -49,7 +49,7 @@ function operations({ ops }, [column, direction], resort) {
       h("tbody", {}, sorted.map((op) => {
         const failed = op.errors.reduce((a, b) => a + b, 0);
         return h("tr", {},
-          h("td", {}, link(`/traces?q=${encodeURIComponent(`op:${op.op}`)}`, op.op, { id: `op-${op.pipeline}-${op.op}` }), " ", h("span", { class: "badge" }, op.pipeline || "–")),
+          h("td", {}, link(`/traces?q=${encodeURIComponent(term("op", op.op))}`, op.op, { id: `op-${op.pipeline}-${op.op}` }), " ", h("span", { class: "badge" }, op.pipeline || "–")),
           h("td", { class: "num" }, count(recent(op.rate))), h("td", { class: "num" }, percent(op.effective)), h("td", { class: "num" }, percent(op.actual)),
           h("td", { class: "num" }, count(op.attempts.retry)), h("td", { class: "num" }, count(op.attempts.hedge)), h("td", { class: "num" }, ms(op.p50_ms)), h("td", { class: "num" }, ms(op.p99_ms)),
           h("td", { class: "num" }, failed ? badge(count(failed), "bad") : "0"),
@@ -83,14 +83,14 @@ function limits({ limits: all }) {
 
 function holders({ bulkheads, pools, budgets, chaos }) {
   const rows = [
-    ...pools.map((one) => ["pool", one.name, `${count(one.active)} active, ${count(one.idle)} idle`, one.limit ? one.active / one.limit : 0, `${percent(one.reuse, 0)} reused, opened ${count(one.opened)}, renewed ${count(one.renewed)}`, one.waiting]),
+    ...pools.map((one) => ["pool", one.name, `${count(one.active)} active, ${count(one.idle)} idle`, one.limit ? one.active / one.limit : null, `${percent(one.reuse, 0)} reused, opened ${count(one.opened)}, renewed ${count(one.renewed)}`, one.waiting]),
     ...bulkheads.map((one) => [one.kind === "adaptive" ? "adaptive limit" : "bulkhead", one.name, `${count(one.busy)} of ${count(one.limit)}`, one.busy / one.limit, `${count(one.refused)} refused`, one.waiting]),
-    ...budgets.map((one) => ["retry budget", one.name, `${count(one.balance)} left`, one.limit ? 1 - one.balance / one.limit : 0, `${count(one.spent)} granted, ${count(one.refused)} refused`, null]),
+    ...budgets.map((one) => ["retry budget", one.name, `${count(one.balance)} left`, one.limit ? 1 - one.balance / one.limit : null, `${count(one.spent)} granted, ${count(one.refused)} refused`, null]),
     ...chaos.map((one) => ["chaos", one.name, one.enabled ? `on, ${percent(one.rate, 0)}` : "off", one.enabled ? one.rate : 0, `${count(one.struck)} struck`, null]),
   ];
   return panel("Pools, bulkheads, budgets", null, rows.length ? h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, ["What", "In use", "Waiting"].map((name, i) => h("th", { scope: "col", class: i === 2 ? "num" : null }, name)))),
-    h("tbody", {}, rows.map(([kind, name, use, share, note, waiting]) => h("tr", {}, h("td", { class: "named", title: name }, kind, name === kind ? null : [" ", h("span", { class: "badge" }, readable(name))], h("span", { class: "sub" }, note)), h("td", {}, use, meter(share, `${kind} ${readable(name)} in use`)), h("td", { class: "num" }, waiting === null ? "" : count(waiting))))))) : empty("None in these pipelines."));
+    h("tbody", {}, rows.map(([kind, name, use, share, note, waiting]) => h("tr", {}, h("td", { class: "named", title: name }, kind, name === kind ? null : [" ", h("span", { class: "badge" }, readable(name))], h("span", { class: "sub" }, note)), h("td", {}, use, share === null ? null : meter(share, `${kind} ${readable(name)} in use`)), h("td", { class: "num" }, waiting === null ? "" : count(waiting))))))) : empty("None in these pipelines."));
 }
 
 function footer({ store, exporter, processes, version }) {
