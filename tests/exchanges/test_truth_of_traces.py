@@ -156,7 +156,10 @@ def check(spans: tuple[ReadableSpan, ...], requests: list[Any], stack: str) -> N
             met[request.fault] += 1
         else:
             assert error is None, (request.fault, error)
-    assert timed_out >= sum(request.fault == "stall" and told(sent[key])["resilience.attempt.outcome"] != "cancelled" for key, request in seen.items())
+    assert timed_out >= sum(
+        request.fault == "stall" and told(sent[key])["resilience.attempt.outcome"] != "cancelled"
+        for key, request in seen.items()
+    )
     assert met
     kinds = Counter(told(a)["resilience.attempt.kind"] for a in attempts)
     assert kinds["retry"] > 10
