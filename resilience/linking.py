@@ -46,5 +46,5 @@ def _forked() -> None:
         pipeline._linked = TO_NONE
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch (Windows has none)
     os.register_at_fork(after_in_child=_forked)

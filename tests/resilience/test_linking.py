@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from resilience import Pipeline, TimedOut, Timeout
+from resilience import Bulkhead, Pipeline, TimedOut, Timeout, linking
 from resilience.linking import Linked
 from resilience.testing import Script, VirtualLoop, never
 
@@ -91,3 +91,20 @@ def test_the_record_of_an_attempt_is_made_when_asked_for_and_knows_what_came_bef
     late.reached = True
     assert late.attempt.sent is True
     assert late.attempts == [late.attempt]
+
+
+def test_after_a_fork_every_pipeline_links_anew_and_keeps_its_states() -> None:
+    """What the hook does in the child, done here: the next call links, and finds what was counted."""
+    pipeline = Pipeline(Bulkhead(2), Timeout(5))
+    loop = VirtualLoop()
+
+    async def play() -> None:
+        await pipeline.run(Script("before"))
+        gate = pipeline.states["bulkhead"]
+        linking._forked()
+        assert pipeline._linked is linking.TO_NONE
+        assert await pipeline.run(Script("after")) == "after"
+        assert pipeline._linked is loop
+        assert pipeline.states["bulkhead"] is gate
+
+    loop.run(play())
