@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import random
-from asyncio import AbstractEventLoop, BaseEventLoop, get_running_loop
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, overload
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from .ambient import deadline as _deadline
-from .call import Call, Handler, Op, TakesCall
+from .call import Call, Handler, Op
 from .descriptor import describe
+from .edges import leaf, observed_attempt, observed_call, until_deadline
 from .errors import ConfigError
-from .events import Around, AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit, fan_out
+from .events import Around, Emit, fan_out
 from .functions import name_of, opens_stream, signature_after
 from .kit import Kit
+from .linking import TO_NONE, Linked, linked, linked_to
 from .orders import new_findings, warn
 from .policy import Bindable, Guard, Policy
 from .streams import Items, StreamHandler, held, stepped, streamed
 from .streams import check as check_stream
 from .streams import guard as guard_stream
 from .streams import leaf as leaf_of_streams
-from .timers import until
 from .verdict import Classify
 from .verdict import classify as default_classify
 
@@ -105,7 +105,7 @@ class Pipeline:
         self._shared = shared
         self._seed = seed
         self._kit = Kit(name, classify, random.Random(seed), shared, scope)  # noqa: S311 (jitter, not secrets)
-        self._linked: _Linked = _TO_NONE
+        self._linked: Linked = TO_NONE
         self._handler: Handler
         self._listening: tuple[Emit, ...] = ()
         self._streams: StreamHandler | None = None
@@ -169,12 +169,12 @@ class Pipeline:
     def observe(self, *observers: Emit) -> None:
         """Tell these functions every event from the next call on."""
         self._observers += observers
-        self._linked = _TO_NONE  # the next call links anew
+        self._linked = TO_NONE  # the next call links anew
 
     def unobserve(self, *observers: Emit) -> None:
         """Tell these nothing any more, from the next call on."""
         self._observers = tuple(one for one in self._observers if not any(one is other for other in observers))
-        self._linked = _TO_NONE
+        self._linked = TO_NONE
 
     @property
     def observers(self) -> tuple[Emit, ...]:
@@ -244,10 +244,10 @@ class Pipeline:
         found = self.discover()
         self._listening = self._observers if found is None else (*self._observers, found)
         self._kit.link(get_running_loop(), fan_out(self._listening))
-        self._handler = self._fold(_leaf, _bind, _call, _call)
+        self._handler = self._fold(leaf, _bind, _call, _call)
         self._streams = None
-        self._linked = _linked_to(self._kit.loop)
-        _pipelines.add(self)
+        self._linked = linked_to(self._kit.loop)
+        linked.add(self)
 
     def _open(self, call: Call) -> Items:
         """Open a stream through the policies, which are bound for streams when the first one is opened."""
@@ -271,16 +271,16 @@ class Pipeline:
         told = fan_out([observer for observer in observers if not isinstance(observer, Around)])
         as_call = [_with(observer.around_call, kit) for observer in around]
         if told is not None:
-            as_call.insert(0, _with(_observed_call, kit, told))
+            as_call.insert(0, _with(observed_call, kit, told))
         kit.as_call = lambda next: functools.reduce(_call, as_call, next)
         bound = self._boundary()
         arm = max(bound, *(i + 1 for i, policy in enumerate(self.policies) if _has(policy, "sets_deadline")), 0)
         armed = any(_has(policy, "enforces_deadline") for policy in self.policies[arm:])
         for position in range(len(self.policies), -1, -1):  # position: how many policies lie above
             if position == arm and not armed:
-                handler = step(handler, _until_deadline)
+                handler = step(handler, until_deadline)
             if position == bound:
-                handler = handler if told is None else whole(handler, _with(_observed_attempt, kit, told))
+                handler = handler if told is None else whole(handler, _with(observed_attempt, kit, told))
                 for observer in around:
                     handler = whole(handler, _with(observer.around_attempt, kit))
             if position > 0:
@@ -318,40 +318,6 @@ class Pipeline:
         return guarded
 
 
-class _Linked:
-    """Tells, as asyncio's own loops do by this very name, in which thread the loop runs that a pipeline is linked to.
-
-    Comparing that with the present thread costs a quarter of `get_running_loop`, which asks the kernel for the process.
-    """
-
-    __slots__ = ("_loop",)
-
-    def __init__(self, loop: AbstractEventLoop | None) -> None:
-        self._loop = loop
-
-    @property
-    def _thread_id(self) -> int | None:
-        return get_ident() if self._loop is not None and get_running_loop() is self._loop else None
-
-
-_TO_NONE = _Linked(None)
-_pipelines: WeakSet[Pipeline] = WeakSet()
-
-
-def _linked_to(loop: AbstractEventLoop) -> Any:
-    return loop if isinstance(loop, BaseEventLoop) and hasattr(loop, "_thread_id") else _Linked(loop)
-
-
-def _forked() -> None:
-    """In the child of a fork the parent's loop still looks as if it ran."""
-    for pipeline in _pipelines:
-        pipeline._linked = _TO_NONE
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
-
-
 _fused: WeakKeyDictionary[Any, tuple[Any, tuple[Policy, ...]]] = WeakKeyDictionary()
 """What `fuse` made: the function inside, and the policies around it. (An attribute would be copied by `wraps`.)"""
 
@@ -365,36 +331,6 @@ def fuse(policy: Policy, fn: Any) -> Any:
     guarded = Pipeline(*stack, name=getattr(inside, "__qualname__", ""), _told=(beneath,))._wrap(inside, None)
     _fused[guarded] = (inside, stack)
     return guarded
-
-
-def _leaf(call: Call) -> Awaitable[Any]:
-    """Beneath all policies: the call itself. A target that does not speak for itself counts as sent when called."""
-    target, lent = call.target, call.lent
-    if type(target) is TakesCall:
-        return target(call, *lent, *call.args, **call.kwargs)
-    if call.made is None:
-        call.reached = True
-    else:
-        call.made.sent = True
-    return target(*lent, *call.args, **call.kwargs) if lent else target(*call.args, **call.kwargs)
-
-
-def _observed_attempt(next: Handler, kit: Kit, emit: Emit) -> Handler:
-    """The attempt boundary: one event when an attempt begins, one when it ends, whatever happens."""
-    now = kit.now
-
-    async def run(call: Call) -> Any:
-        emit(AttemptStarted(call, now()))
-        try:
-            result = await next(call)
-        except BaseException as exc:
-            verdict = kit.judge(exc, call) if isinstance(exc, Exception) else None
-            emit(AttemptEnded(call, now(), exc, verdict))
-            raise
-        emit(AttemptEnded(call, now(), None, None))
-        return result
-
-    return run
 
 
 def _bind(policy: Bindable, next: Handler, kit: Kit) -> Handler:
@@ -417,35 +353,3 @@ def _with(bind: Callable[..., Handler], *what: Any) -> Callable[[Handler], Handl
 
 def _has(policy: object, flag: str) -> bool:
     return bool(getattr(policy, flag, False))
-
-
-def _until_deadline(next: Handler) -> Handler:
-    """Enforce the call's deadline where no timeout beneath does."""
-
-    def run(call: Call) -> Awaitable[Any]:
-        deadline = call.deadline
-        return next(call) if deadline is None else until(deadline, next, call, _sent)
-
-    return run
-
-
-def _sent(call: Call) -> bool:
-    return call.attempt.sent
-
-
-def _observed_call(next: Handler, kit: Kit, emit: Emit) -> Handler:
-    """The top of an observed pipeline: one event when the call begins, one when it ends, whatever happens."""
-    name, now = kit.name, kit.now
-
-    async def run(call: Call) -> Any:
-        emit(CallStarted(call, name, now()))
-        try:
-            result = await next(call)
-        except BaseException as exc:
-            verdict = kit.judge(exc, call) if isinstance(exc, Exception) else None
-            emit(CallEnded(call, name, now(), exc, verdict))
-            raise
-        emit(CallEnded(call, name, now(), None, None))
-        return result
-
-    return run

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from resilience import Pipeline, TimedOut, Timeout
-from resilience.pipeline import _Linked
+from resilience.linking import Linked
 from resilience.testing import Script, VirtualLoop, never
 
 
@@ -37,13 +37,13 @@ def test_each_loop_times_its_own_calls() -> None:
 def test_a_loop_that_is_not_asyncios_own_is_known_by_asking() -> None:
     """It has no thread to compare with: then the running loop is asked for."""
 
-    async def here(linked: _Linked) -> int | None:
+    async def here(linked: Linked) -> int | None:
         return linked._thread_id
 
     mine, other = VirtualLoop(), VirtualLoop()
-    assert mine.run_until_complete(here(_Linked(mine))) == threading.get_ident()
-    assert mine.run_until_complete(here(_Linked(other))) is None
-    assert mine.run_until_complete(here(_Linked(None))) is None
+    assert mine.run_until_complete(here(Linked(mine))) == threading.get_ident()
+    assert mine.run_until_complete(here(Linked(other))) is None
+    assert mine.run_until_complete(here(Linked(None))) is None
     mine.close()
     other.close()
 
