@@ -12,11 +12,29 @@ from typing import Any
 
 import pytest
 
-from resilience import ConfigError, Hedge, Kind, Op, Pipeline, Retry, TimedOut, Timeout, Verdict, within
+from resilience import (
+    BudgetSpent,
+    BulkheadFull,
+    ConfigError,
+    Hedge,
+    Kind,
+    LoadShed,
+    Op,
+    Pipeline,
+    PoolExhausted,
+    RateLimited,
+    Refused,
+    Retry,
+    TimedOut,
+    Timeout,
+    Verdict,
+    within,
+)
 from resilience.call import Attempt, Call, Handler, takes_call
 from resilience.errors import PipelineWarning
 from resilience.events import StateChanged, fan_out
 from resilience.kit import Kit, clock_of
+from resilience.policy import Policy
 from resilience.testing import Recorder, Script, VirtualLoop, after, virtual
 from resilience.units import percent, quantile
 from resilience.verdict import _MOST_KNOWN, _known, classify
@@ -53,6 +71,35 @@ def test_a_timeout_says_whose_time_it_was() -> None:
     assert TimedOut(1, limit="deadline").reason == "deadline_exceeded"
     error = pickle.loads(pickle.dumps(TimedOut(2, queued=True)))  # noqa: S301 (our own bytes)
     assert (error.seconds, error.limit, error.sent, error.queued) == (2, "timeout", False, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "policy", "reason"),
+    [
+        (Refused, "policy", "refused"),
+        (BulkheadFull, "bulkhead", "bulkhead_full"),
+        (RateLimited, "rate limit", "rate_limited"),
+        (LoadShed, "shed", "load_shed"),
+        (PoolExhausted, "pool", "pool_timeout"),
+        (BudgetSpent, "budget", "budget_spent"),
+    ],
+)
+def test_a_refusal_says_who_refused_and_why(error: type[Refused], policy: str, reason: str) -> None:
+    """In words of few kinds, which metrics count by; and it holds its text like any exception."""
+    refusal = error("the text", retry_after=1.5)
+    assert (refusal.policy, refusal.reason, refusal.retry_after) == (policy, reason, 1.5)
+    assert refusal.args == ("the text",)
+    assert str(error()) == f"refused by the {policy}: {reason}"
+
+
+def test_what_is_not_said_of_an_operation_and_an_attempt() -> None:
+    """The defaults that every adapter relies on."""
+    assert Op("x") == Op("x", idempotent=False, cost=1.0, priority="default")
+    attempt = Attempt()
+    assert (attempt.number, attempt.kind, attempt.waited, attempt.limits) == (1, "original", 0.0, None)
+    assert (attempt.sent, attempt.stale, attempt.fresh, attempt.lost) == (False, False, False, False)
+    assert (attempt.outcome, attempt.error_type, attempt.pause) == ("ok", "", None)
+    assert (Policy.repeats, Policy.sets_deadline, Policy.enforces_deadline) == (False, False, False)
 
 
 def test_a_change_of_state_reads_as_one_line() -> None:
@@ -154,6 +201,7 @@ def test_a_record_is_made_once() -> None:
     assert call.attempt is call.attempt
     assert call.attempt.sent is False
     assert call.attempt.notes is call.attempt.notes
+    assert call.attempt.mark() is call.attempt.mark()
     assert call.attempts is call.attempts
     reached = Call(OP, Script())
     reached.reached = True
@@ -293,6 +341,35 @@ class Standing:
 
 
 @virtual
+async def test_who_observes_no_more_is_told_nothing_more() -> None:
+    """The others are, in their order; who is equal but not the same stays."""
+    first, second, third = [], [], []  # type: ignore[var-annotated]
+    hear = [heard.append for heard in (first, second, third)]
+    pipeline = Pipeline(observers=tuple(hear))
+    fetch = pipeline.guard(OP)(Script("x"))
+    await fetch()
+    pipeline.unobserve(hear[0], hear[2], print)
+    assert pipeline.observers == (hear[1],)
+    await fetch()
+    assert (len(first), len(second), len(third)) == (4, 8, 4)
+
+
+def test_joined_pipelines_keep_their_dice() -> None:
+    """A seed given for tests holds for what is made of the pipeline too."""
+    joined = Pipeline(name="a", seed=7) + Timeout(1)
+    assert joined._kit.rng.random() == random.Random(7).random()
+    assert joined.name == "a"
+
+
+@virtual
+async def test_a_call_that_names_no_operation_is_a_call() -> None:
+    """That is what spans and metrics show."""
+    recorder = Recorder()
+    await Pipeline(observers=(recorder,)).run(Script("x"))
+    assert recorder.calls[0].call.op == Op("call")
+
+
+@virtual
 async def test_observers_stand_around_each_other_in_their_order() -> None:
     """The first outermost, those who are only told innermost of all but one who asks to be that."""
     passed: list[str] = []
@@ -301,6 +378,7 @@ async def test_observers_stand_around_each_other_in_their_order() -> None:
         passed.append(type(event).__name__)
 
     first, second = Standing("first", passed), Standing("second", passed)
+    del second.innermost  # nothing said is no
     inner = Standing("inner", passed, innermost=True)
     await Pipeline(observers=(inner, first, told, second)).run(Script("x"), op=OP)
     order = ["first call", "second call", "inner call", "CallStarted"]
