@@ -32,7 +32,10 @@ TARGETS = (
     "resilience/streams/*.py", "resilience/orders/*.py",
 )  # fmt: skip
 NOT_CORE = ("__init__", "cli")
-TESTS = ["tests/resilience", "tests/issues", "tests/test_docs_policies.py"]
+TESTS = [
+    "tests/resilience", "tests/issues", "tests/test_docs_policies.py",
+    "--ignore=tests/resilience/dashboard", "--ignore=tests/resilience/telemetry", "--ignore=tests/resilience/test_cli.py",
+]  # fmt: skip
 WANTED = 0.95
 
 
@@ -49,12 +52,16 @@ def main() -> None:
         "--justified", action="store_true", help="try the justified ones as well: do they still survive?"
     )
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
+    parser.add_argument("--only", type=Path, help="a file: only those that an earlier run told of as survivors there")
     parser.add_argument("-k", metavar="TEXT", default="", help="only mutants whose name contains this")
     options = parser.parse_args()
     os.chdir(ROOT)
     paths = [Path(path) for path in options.paths] or targets()
     mutants = [mutant for path in paths for mutant in Module(path).mutants if options.k in mutant.key]
     mutants = [mutant for mutant in mutants if drawn(mutant, options.sample)]
+    if options.only:
+        told = {line.partition("survived: ")[2] for line in options.only.read_text().splitlines()}
+        mutants = [mutant for mutant in mutants if repr(mutant) in told]
     if options.list:
         print(*(f"{mutant.module.path}:{mutant.lines.start}: {mutant.key}" for mutant in mutants), sep="\n")
         return
@@ -63,7 +70,7 @@ def main() -> None:
     excused = set() if options.justified else {mutant for mutant in mutants if reason_for(mutant, justified)}
     verdicts = try_all([mutant for mutant in mutants if mutant not in excused], options)
     verdicts.update((repr(mutant), "survived") for mutant in excused)
-    whole = options.sample == 1.0 and not options.k
+    whole = options.sample == 1.0 and not options.k and not options.only
     sys.exit(report(mutants, verdicts, justified, time.monotonic() - begun, whole))
 
 
