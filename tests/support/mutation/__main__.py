@@ -34,7 +34,8 @@ TARGETS = (
 NOT_CORE = ("__init__", "cli")
 TESTS = [
     "tests/resilience", "tests/issues", "tests/test_docs_policies.py",
-    "--ignore=tests/resilience/dashboard", "--ignore=tests/resilience/telemetry", "--ignore=tests/resilience/test_cli.py",
+    "--ignore=tests/resilience/dashboard", "--ignore=tests/resilience/telemetry",
+    "--ignore=tests/resilience/test_cli.py",
 ]  # fmt: skip
 WANTED = 0.95
 
