@@ -1,0 +1,17 @@
+"""The subcommands of `resilience`, one module each: `HELP`, `arguments(parser)`, and `run(arguments)` -> exit code.
+
+What a command needs it imports when it runs, so that ``resilience --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+from . import check, dashboard, schema
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = {
+    "check": check,
+    "schema": schema,
+    "dashboard": dashboard,
+}
+"""The subcommands by name, in the order in which they are listed."""
