@@ -42,7 +42,7 @@ demo: $(STAMP) ## the main job: a simulated Bybit with faults, called through pi
 	@$(BIN)/exchanges demo $(DEMO_ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="-k retry")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict and the import contracts; all four run, then any failure counts
 	@failed=; \
