@@ -1,0 +1,303 @@
+"""The live view. The only module that imports Textual (extra ``top``).
+
+One screen, three tables: operations, how states stand, and the last failures, of which one can be opened. All text is
+set as text, never as markup.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import events, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import DataTable, Footer, Input, Static
+
+from .client import Client, Event, Unreachable
+from .plain import FAILED
+from .rows import FAILURES, OPERATIONS, SORTS, STATES, Line, failures, headline, operations, states
+from .waterfall import waterfall
+from .words import clean
+
+__all__ = ["Top"]
+
+_MOST_CALLS = 200
+_TONES = {"ok": "green", "warn": "yellow", "bad": "red", "why": "bold", "title": "bold", "wait": "dim"}
+
+
+class Detail(Screen[None]):
+    """One call: its sentence and its attempts."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,left,backspace", "app.pop_screen", "Back", key_display="esc"),
+        Binding("q", "app.quit", "Quit"),
+    ]
+
+    def __init__(self, trace: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="detail"):
+            yield Static(id="call")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.query_one("#detail").focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        lines = waterfall(self._trace, event.size.width - 2)
+        text = Text("\n").join(Text(line, style=_TONES.get(tone, "")) for tone, line in lines)
+        self.query_one("#call", Static).update(text)
+
+
+class Table(DataTable[Text]):
+    """Rows that are replaced as a whole; the cursor stays on the line that it was on, as long as that is there."""
+
+    def __init__(self, titles: Sequence[str], title: str, right: Iterable[int] = (), **options: Any) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=False, show_cursor=True, **options)
+        self.border_title = title
+        self._titles, self._right = titles, frozenset(right)
+        self._shown: list[Line] | None = None
+
+    def on_mount(self) -> None:
+        for number, title in enumerate(self._titles):
+            self.add_column(Text(title, justify="right" if number in self._right else "left"), key=title)
+
+    def show(self, lines: list[Line]) -> None:
+        """These, and no others."""
+        if lines == self._shown:
+            return
+        at, keys = self.cursor_row, [line.key for line in self._shown or ()]
+        chosen = keys[at] if at < len(keys) and at > 0 else ""  # who is at the top stays at the top
+        top = self.scroll_y
+        self._shown = lines
+        self.clear()
+        for line in lines:
+            style = _TONES.get(line.tone, "")
+            cells = (
+                Text(cell, style=style, justify="right" if number in self._right else "left", no_wrap=True)
+                for number, cell in enumerate(line.cells)
+            )
+            self.add_row(*cells)
+        row = next((number for number, line in enumerate(lines) if line.key == chosen), 0)
+        self.move_cursor(row=row, scroll=False)
+        self.scroll_to(y=top, animate=False)
+
+    @property
+    def chosen(self) -> Line | None:
+        """The line that the cursor is on."""
+        lines = self._shown or []
+        return lines[self.cursor_row] if 0 <= self.cursor_row < len(lines) else None
+
+
+class Top(App[None]):
+    """Shows the dashboard at `url`; ends with `q`. Raises `ConfigError` for an address or a token that is none."""
+
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (130, "-wide")]
+    TITLE = "resilience top"
+    CSS = """
+    Screen { layout: vertical; }
+    #status, #headline { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #headline { text-style: bold; }
+    #present { height: 13fr; layout: vertical; }
+    .-wide #present { layout: horizontal; }
+    Table { height: 1fr; width: 1fr; border-top: solid $primary-darken-1; border-title-color: $text-muted; }
+    Table:focus { border-top: heavy $accent; border-title-color: $accent; }
+    Table > .datatable--cursor { background: $surface; color: $text; }
+    Table:focus > .datatable--cursor { background: $accent; color: $text; text-style: bold; }
+    #operations { height: 7fr; }
+    #states { height: 6fr; }
+    .-wide #operations, .-wide #states { height: 1fr; }
+    #failures { height: 7fr; }
+    #filter { display: none; height: 1; border: none; padding: 0 1; }
+    #filter.open { display: block; }
+    #detail { padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("p", "pause", "Pause"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("s", "sort", "Sort"),
+        Binding("a", "every", "All calls"),
+        Binding("escape", "clear", "Clear filter", show=False),
+    ]
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        super().__init__()
+        self._client = Client(url, token)
+        self._snapshot: Mapping[str, Any] = {}
+        self._calls: deque[Mapping[str, Any]] = deque(maxlen=_MOST_CALLS)
+        self._connection = "connecting"
+        self._paused = self._every = False
+        self._held = 0
+        self._find = ""
+        self._sort = next(iter(SORTS))
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="status")
+        yield Static(id="headline")
+        with Container(id="present"):
+            yield Table(OPERATIONS, "Operations", range(1, len(OPERATIONS)), id="operations")
+            yield Table(STATES, "Breakers, limits, pools", id="states")
+        yield Table(FAILURES, "Last failures", (0, 3), id="failures")
+        yield Input(placeholder="words that a line must hold", id="filter", compact=True)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.theme = "textual-dark"
+        self.query_one("#failures").focus()
+        self._tell()
+        self._follow()
+
+    # -- what comes in ----------------------------------------------------------------------------------------
+
+    @work(exclusive=True)
+    async def _follow(self) -> None:
+        async with self._client as client:
+            async for event in client.follow():
+                if event.kind == "here":
+                    await self._fetch()
+                self._heard(event)
+
+    async def _fetch(self) -> None:
+        """The calls from before; the stream tells those from now on."""
+        try:
+            calls = await self._client.calls("" if self._every else FAILED)
+        except Unreachable as error:
+            self._connection = clean(error)
+            return
+        self._calls = deque(calls, _MOST_CALLS)
+
+    def _heard(self, event: Event) -> None:
+        if event.kind == "here":
+            self._connection = ""
+        elif event.kind == "away":
+            self._connection = clean(event.data)
+        elif event.kind == "snapshot" and isinstance(event.data, dict):
+            self._snapshot = event.data
+        elif event.kind == "trace" and isinstance(event.data, dict):
+            self._called(event.data)
+        if self._paused and event.kind in ("snapshot", "trace"):
+            self._held += event.kind == "trace"
+            self._tell()
+        else:
+            self._draw()
+
+    def _called(self, call: Mapping[str, Any]) -> None:
+        """A call that was kept, or whose trace has grown."""
+        if not self._every and call.get("outcome") in ("ok", "cancelled"):
+            return
+        others = [one for one in self._calls if one.get("trace_id") != call.get("trace_id")]
+        self._calls = deque([call, *others][:_MOST_CALLS], _MOST_CALLS)
+
+    # -- what is shown ----------------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """Everything, of what is known now."""
+        self._tell()
+        if self._snapshot:
+            self._base.query_one("#headline", Static).update(Text(headline(self._snapshot)))
+            self._table("operations").show(operations(self._snapshot, self._sort, self._find))
+            self._table("states").show(states(self._snapshot, self._find))
+        now = self._snapshot.get("at")
+        self._table("failures").show(failures(self._calls, now, self._find))
+
+    def _tell(self) -> None:
+        """The line at the top: where, whether it is live, and what is left out."""
+        parts = [f"resilience top  {self._client.place}"]
+        if self._connection:
+            parts.append(self._connection)
+        elif self._paused:
+            parts.append(f"paused, {self._held} new" if self._held else "paused")
+        else:
+            parts.append("live")
+        if self._find:
+            parts.append(f"filter: {clean(self._find)}")
+        text = Text("  ".join(parts))
+        if self._connection:
+            text.stylize("yellow")
+        self._base.query_one("#status", Static).update(text)
+        self._table("operations").border_title = f"Operations by {self._sort}"
+        self._table("failures").border_title = "Last calls that were kept" if self._every else "Last failures"
+
+    @property
+    def _base(self) -> Screen[Any]:
+        """The screen with the tables, whatever lies above it."""
+        return self.screen_stack[0]
+
+    def _table(self, name: str) -> Table:
+        return self._base.query_one(f"#{name}", Table)
+
+    # -- keys -------------------------------------------------------------------------------------------------
+
+    def action_pause(self) -> None:
+        """Hold the picture still, or catch up."""
+        self._paused, self._held = not self._paused, 0
+        self._tell() if self._paused else self._draw()
+
+    def action_sort(self) -> None:
+        """Order operations by the next column."""
+        names = list(SORTS)
+        self._sort = names[(names.index(self._sort) + 1) % len(names)]
+        self._draw()
+
+    def action_every(self) -> None:
+        """Failures only, or retried, slow and sampled calls too."""
+        self._every = not self._every
+        self._calls.clear()
+        self._draw()
+        self._reload()
+
+    @work(exclusive=True, group="calls")
+    async def _reload(self) -> None:
+        await self._fetch()
+        self._draw()
+
+    def action_filter(self) -> None:
+        """Type what a line must hold."""
+        if self.screen is self._base:
+            field = self.query_one("#filter", Input)
+            field.add_class("open")
+            field.focus()
+
+    def action_clear(self) -> None:
+        """No filter."""
+        field = self._base.query_one("#filter", Input)
+        field.value = ""
+        self._done(field)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._find = event.value
+        self._draw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._done(event.input)
+
+    def _done(self, field: Input) -> None:
+        field.remove_class("open")
+        self._table("failures").focus()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Open the call under the cursor."""
+        table = event.data_table
+        if isinstance(table, Table) and table.id == "failures" and table.chosen is not None:
+            self._open(table.chosen.key)
+
+    @work(exclusive=True, group="detail")
+    async def _open(self, trace_id: str) -> None:
+        if not (trace_id.isalnum() and trace_id.isascii()):
+            return
+        try:
+            trace = await self._client.get(f"/api/traces/{trace_id}")
+        except Unreachable as error:
+            self.notify(clean(error), severity="warning", markup=False)
+            return
+        if isinstance(trace, dict) and self.screen is self._base:
+            await self.push_screen(Detail(trace))
