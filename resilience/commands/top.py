@@ -16,7 +16,9 @@ TOKEN = "RESILIENCE_DASHBOARD_TOKEN"  # noqa: S105 (the name of a variable)
 def arguments(parser: argparse.ArgumentParser) -> None:
     where = "where the dashboard is (http://127.0.0.1:8787 by default)"
     parser.add_argument("--url", default="http://127.0.0.1:8787", metavar="URL", help=where)
-    parser.add_argument("--token", metavar="T", help=f"its token; ${TOKEN} by default, which no list of processes shows")
+    parser.add_argument(
+        "--token", metavar="T", help=f"its token; ${TOKEN} by default, which no list of processes shows"
+    )
     parser.add_argument("--once", action="store_true", help="print everything once, as where stdout is no terminal")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -1,6 +1,6 @@
-"""`resilience top`: the dashboard in a terminal. It asks a running dashboard, as a browser does, and counts nothing itself.
+"""`resilience top`: the dashboard in a terminal. It asks a running one, as a browser does.
 
-`client` asks, `rows` and `waterfall` make text of the answers, `plain` prints them once, and `app` (the only module that
+`client` asks, `rows` and `waterfall` make text of the answers, `plain` prints them once, and `app` (the only one that
 needs Textual) shows them live. Nothing here is trusted: a span's text may hold the codes that move a terminal's cursor.
 """
 

@@ -7,20 +7,20 @@ set as text, never as markup.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rich.text import Text
-from textual import events, work
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from .client import Client, Event, Unreachable
 from .plain import FAILED
-from .rows import FAILURES, OPERATIONS, SORTS, STATES, Line, failures, headline, operations, states
+from .rows import FAILURES, OPERATIONS, SORTS, STATES, Line, Titles, failures, headline, operations, states
 from .waterfall import waterfall
 from .words import clean
 
@@ -30,7 +30,7 @@ _MOST_CALLS = 200
 _TONES = {"ok": "green", "warn": "yellow", "bad": "red", "why": "bold", "title": "bold", "wait": "dim"}
 
 
-class Detail(Screen[None]):
+class Detail(ModalScreen[None]):
     """One call: its sentence and its attempts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,48 +59,55 @@ class Detail(Screen[None]):
 class Table(DataTable[Text]):
     """Rows that are replaced as a whole; the cursor stays on the line that it was on, as long as that is there."""
 
-    def __init__(self, titles: Sequence[str], title: str, right: Iterable[int] = (), **options: Any) -> None:
-        super().__init__(cursor_type="row", zebra_stripes=False, show_cursor=True, **options)
+    def __init__(self, titles: Titles, title: str, **options: Any) -> None:
+        super().__init__(cursor_type="row", show_cursor=False, **options)
         self.border_title = title
-        self._titles, self._right = titles, frozenset(right)
-        self._shown: list[Line] | None = None
+        self._titles = titles
+        self._shown: list[Line] = []
 
-    def on_mount(self) -> None:
-        for number, title in enumerate(self._titles):
-            self.add_column(Text(title, justify="right" if number in self._right else "left"), key=title)
+    def on_focus(self) -> None:
+        self.show_cursor = True
+
+    def on_blur(self) -> None:
+        self.show_cursor = False
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._put(self._shown)
 
     def show(self, lines: list[Line]) -> None:
         """These, and no others."""
-        if lines == self._shown:
-            return
-        at, keys = self.cursor_row, [line.key for line in self._shown or ()]
-        chosen = keys[at] if at < len(keys) and at > 0 else ""  # who is at the top stays at the top
-        top = self.scroll_y
+        if lines != self._shown:
+            self._put(lines)
+
+    def _put(self, lines: list[Line]) -> None:
+        at, top = self.cursor_row, self.scroll_y
+        chosen = self._shown[at].key if 0 < at < len(self._shown) else ""  # who is at the top stays at the top
         self._shown = lines
-        self.clear()
+        self.clear(columns=True)
+        wide = self._titles.widths(lines, self.size.width - 1)
+        for number, (title, width) in enumerate(zip(self._titles.names, wide, strict=True)):
+            self.add_column(self._cell(title, number), width=width)
         for line in lines:
-            style = _TONES.get(line.tone, "")
-            cells = (
-                Text(cell, style=style, justify="right" if number in self._right else "left", no_wrap=True)
-                for number, cell in enumerate(line.cells)
-            )
-            self.add_row(*cells)
+            self.add_row(*(self._cell(cell, number, line.tone) for number, cell in enumerate(line.cells)))
         row = next((number for number, line in enumerate(lines) if line.key == chosen), 0)
         self.move_cursor(row=row, scroll=False)
         self.scroll_to(y=top, animate=False)
 
+    def _cell(self, text: str, number: int, tone: str = "") -> Text:
+        justify: Any = "right" if number in self._titles.right else "left"
+        return Text(text, style=_TONES.get(tone, ""), justify=justify, no_wrap=True, overflow="ellipsis")
+
     @property
     def chosen(self) -> Line | None:
         """The line that the cursor is on."""
-        lines = self._shown or []
-        return lines[self.cursor_row] if 0 <= self.cursor_row < len(lines) else None
+        return self._shown[self.cursor_row] if 0 <= self.cursor_row < len(self._shown) else None
 
 
 class Top(App[None]):
     """Shows the dashboard at `url`; ends with `q`. Raises `ConfigError` for an address or a token that is none."""
 
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (130, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (130, "-wide")]  # noqa: RUF012 (Textual declares it so)
     TITLE = "resilience top"
     CSS = """
     Screen { layout: vertical; }
@@ -110,14 +117,16 @@ class Top(App[None]):
     .-wide #present { layout: horizontal; }
     Table { height: 1fr; width: 1fr; border-top: solid $primary-darken-1; border-title-color: $text-muted; }
     Table:focus { border-top: heavy $accent; border-title-color: $accent; }
-    Table > .datatable--cursor { background: $surface; color: $text; }
-    Table:focus > .datatable--cursor { background: $accent; color: $text; text-style: bold; }
+    Table { scrollbar-size-horizontal: 0; scrollbar-size-vertical: 1; background: $background; }
+    Table > .datatable--header { background: $background; color: $text-muted; text-style: none; }
+    Table > .datatable--cursor { background: $primary-darken-2; text-style: bold; }
     #operations { height: 7fr; }
     #states { height: 6fr; }
     .-wide #operations, .-wide #states { height: 1fr; }
     #failures { height: 7fr; }
     #filter { display: none; height: 1; border: none; padding: 0 1; }
     #filter.open { display: block; }
+    Detail { background: $background; }
     #detail { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -144,9 +153,9 @@ class Top(App[None]):
         yield Static(id="status")
         yield Static(id="headline")
         with Container(id="present"):
-            yield Table(OPERATIONS, "Operations", range(1, len(OPERATIONS)), id="operations")
+            yield Table(OPERATIONS, "Operations", id="operations")
             yield Table(STATES, "Breakers, limits, pools", id="states")
-        yield Table(FAILURES, "Last failures", (0, 3), id="failures")
+        yield Table(FAILURES, "Last failures", id="failures")
         yield Input(placeholder="words that a line must hold", id="filter", compact=True)
         yield Footer()
 
@@ -154,11 +163,10 @@ class Top(App[None]):
         self.theme = "textual-dark"
         self.query_one("#failures").focus()
         self._tell()
-        self._follow()
+        self.run_worker(self._follow())
 
     # -- what comes in ----------------------------------------------------------------------------------------
 
-    @work(exclusive=True)
     async def _follow(self) -> None:
         async with self._client as client:
             async for event in client.follow():
@@ -233,7 +241,8 @@ class Top(App[None]):
         return self.screen_stack[0]
 
     def _table(self, name: str) -> Table:
-        return self._base.query_one(f"#{name}", Table)
+        table: Table = self._base.query_one(f"#{name}", Table)
+        return table
 
     # -- keys -------------------------------------------------------------------------------------------------
 
@@ -253,9 +262,8 @@ class Top(App[None]):
         self._every = not self._every
         self._calls.clear()
         self._draw()
-        self._reload()
+        self.run_worker(self._reload(), group="calls", exclusive=True)
 
-    @work(exclusive=True, group="calls")
     async def _reload(self) -> None:
         await self._fetch()
         self._draw()
@@ -288,9 +296,8 @@ class Top(App[None]):
         """Open the call under the cursor."""
         table = event.data_table
         if isinstance(table, Table) and table.id == "failures" and table.chosen is not None:
-            self._open(table.chosen.key)
+            self.run_worker(self._open(table.chosen.key), group="detail", exclusive=True)
 
-    @work(exclusive=True, group="detail")
     async def _open(self, trace_id: str) -> None:
         if not (trace_id.isalnum() and trace_id.isascii()):
             return

@@ -49,7 +49,7 @@ class _Token:
 
 
 def checked(url: str) -> str:
-    """The address, without a slash at its end. Raises `ConfigError` for what is none, and for one with a secret in it."""
+    """The address, without a slash at its end. Raises `ConfigError` for what is none, and for one with secrets."""
     try:
         parts = urlsplit(url.strip())
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -10,7 +10,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from .client import Client
-from .rows import FAILURES, OPERATIONS, STATES, Line, failures, headline, operations, states
+from .rows import FAILURES, OPERATIONS, STATES, Line, Titles, failures, headline, operations, states
 
 __all__ = ["FAILED", "fetch", "once", "text"]
 
@@ -37,24 +37,25 @@ def text(found: dict[str, Any], width: int = 100) -> str:
     snapshot = found["snapshot"]
     parts = [
         headline(snapshot),
-        *_table(OPERATIONS, operations(snapshot), width, right=range(1, 8)),
+        *_table(OPERATIONS, operations(snapshot), width),
         *_table(STATES, states(snapshot), width),
-        *_table(FAILURES, failures(found["failures"], snapshot.get("at")), width, right=(0, 3)),
+        *_table(FAILURES, failures(found["failures"], snapshot.get("at")), width),
     ]
     return "\n".join(line.rstrip() for line in parts)
 
 
-def _table(titles: Sequence[str], lines: Sequence[Line], width: int, right: Sequence[int] = ()) -> Iterator[str]:
-    """Columns as wide as they need, the last one cut to the width. Nothing for a table without lines."""
+def _table(titles: Titles, lines: Sequence[Line], width: int) -> Iterator[str]:
+    """Columns as wide as they need and may. Nothing for a table without lines."""
     if not lines:
         return
-    rows = [titles, *(line.cells for line in lines)]
-    wide = [max(cell_len(row[column]) for row in rows) for column in range(len(titles))]
+    wide = titles.widths(lines, width, _GAP)
     yield ""
-    for row in rows:
-        cells = []
-        for column, cell in enumerate(row):
-            pad = " " * (wide[column] - cell_len(cell))
-            cells.append(pad + cell if column in right else cell + pad)
-        line = (" " * _GAP).join(cells).rstrip()
-        yield line if cell_len(line) <= width else set_cell_size(line, width - 1) + "…"
+    for row in (titles.names, *(line.cells for line in lines)):
+        yield (" " * _GAP).join(_cell(cell, wide[at], at in titles.right) for at, cell in enumerate(row))
+
+
+def _cell(text: str, width: int, right: bool) -> str:
+    if cell_len(text) > width:
+        return set_cell_size(text, width - 1) + "…"
+    pad = " " * (width - cell_len(text))
+    return pad + text if right else text + pad

@@ -5,17 +5,51 @@ A *line* has a key (what it is about), cells, a tone (`ok`, `warn`, `bad` or non
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
+
+from rich.cells import cell_len
 
 from .words import ago, clean, count, ms, percent, seconds
 
-__all__ = ["FAILURES", "OPERATIONS", "SORTS", "STATES", "Line", "failures", "headline", "operations", "states"]
+__all__ = [
+    "FAILURES",
+    "OPERATIONS",
+    "SORTS",
+    "STATES",
+    "Line",
+    "Titles",
+    "failures",
+    "headline",
+    "operations",
+    "states",
+]
 
-OPERATIONS = ("Operation", "Calls/s", "Calls ok", "Attempts ok", "Retries", "p50", "p99", "Errors")
-STATES = ("State of", "Is", "And")
-FAILURES = ("When", "Operation", "Outcome", "Took", "Why")
+
+class Titles(NamedTuple):
+    """The heads of a table, which columns end at the right, and which give way first, down to how many cells."""
+
+    names: tuple[str, ...]
+    right: Collection[int]
+    giving: tuple[tuple[int, int], ...]
+
+    def widths(self, lines: Iterable[Line], width: int, gap: int = 2) -> list[int]:
+        """How many cells each column gets, so that all and the gaps between them are at most `width` wide."""
+        rows = [self.names, *(line.cells for line in lines)]
+        wide = [max(cell_len(row[column]) for row in rows) for column in range(len(self.names))]
+        for column, least in self.giving:
+            over = sum(wide) + gap * len(wide) - width
+            wide[column] -= min(max(over, 0), max(wide[column] - least, 0))
+        return wide
+
+
+OPERATIONS = Titles(
+    ("Operation", "Calls/s", "Calls ok", "Att. ok", "Retries", "p50", "p99", "Errors"), range(1, 8), ((0, 12),)
+)
+STATES = Titles(("State of", "Is", "And"), (), ((2, 30), (0, 16), (2, 10)))
+FAILURES = Titles(("Ago", "Operation", "Outcome", "Took", "Why"), (0, 3), ((4, 40), (2, 12), (1, 10), (4, 10)))
 
 Data = Mapping[str, Any]
 
@@ -84,8 +118,9 @@ def operations(snapshot: Data, sort: str = "errors", find: str = "") -> list[Lin
 
 def _operation(op: Data) -> Line:
     failed, name, pipeline = _errors(op), clean(op.get("op")), clean(op.get("pipeline"))
+    title = f"{pipeline} {name}".strip()
     cells = (
-        f"{pipeline} {name}" if pipeline else name, count(round(recent(op.get("rate")), 1)), percent(op.get("effective")),
+        title, count(round(recent(op.get("rate")), 1)), percent(op.get("effective")),
         percent(op.get("actual")), count(_kind(op, "retry")), ms(op.get("p50_ms")), ms(op.get("p99_ms")), count(failed),
     )  # fmt: skip
     return _line(f"{pipeline}/{name}", cells, "bad" if failed else "")
@@ -96,7 +131,7 @@ def headline(snapshot: Data) -> str:
     now = snapshot.get("headline")
     now = now if isinstance(now, Mapping) else {}
     return (
-        f"{count(round(now.get('rate') or 0.0, 1))} calls/s  ok {percent(now.get('effective'))}"
+        f"{count(round(now.get('rate') or 0.0, 1))}/s  ok {percent(now.get('effective'))}"
         f" (attempts {percent(now.get('actual'))})  p50 {ms(now.get('p50_ms'))}  p99 {ms(now.get('p99_ms'))}"
         f"  backoff {percent(now.get('backoff_share'))}"
     )
@@ -112,9 +147,20 @@ def states(snapshot: Data, find: str = "") -> list[Line]:
     return _found(sorted(lines, key=lambda line: rank.get(line.tone, 2)), find)
 
 
-def _state(kind: str, row: Data, name: object, standing: str, rest: Iterable[str], tone: str) -> Line:
+def readable(name: object, rate: str = "") -> str:
+    """A state's name without what the core adds to keep names apart: ``rate_limit:bybit/ip/600/5s`` is ``bybit ip``."""
+    said = clean(name)
+    plain = re.sub(r"^[a-z_]+:", "", said)
+    plain = plain.replace(f"/{rate}", "") if rate else re.sub(r"/[\d.]+( or |/).*$", "", plain)
+    parts = [part.removeprefix("op:") for part in re.split(r"[ /]", plain) if part]
+    kept = [part for number, part in enumerate(parts) if not number or part != parts[number - 1]]
+    return " ".join(kept) or said
+
+
+def _state(kind: str, row: Data, name: str, standing: str, rest: Iterable[str], tone: str) -> Line:
     pipeline = clean(row.get("pipeline"))
-    title = f"{kind} {clean(name)}" if clean(name) != kind else kind
+    plain = "" if name in ("default", kind, "adaptive_limit") else name
+    title = " ".join(filter(None, (kind, plain or pipeline)))
     return _line(f"{kind}/{pipeline}/{clean(name)}", (title, standing, ", ".join(filter(None, rest))), tone, pipeline)
 
 
@@ -128,7 +174,7 @@ def _breaker(row: Data) -> Line:
         "" if failing is None else f"{percent(failing)} failing",
         f"opened {count(row.get('opens'))}x" if row.get("opens") else "",
     )
-    return _state("breaker", row, row.get("key"), state, rest, tone)
+    return _state("breaker", row, clean(row.get("key")), state, rest, tone)
 
 
 def _limit(row: Data) -> Line:
@@ -141,7 +187,9 @@ def _limit(row: Data) -> Line:
         "" if said is None else f"server {count(said.get('remaining'))}/{count(said.get('limit'))}",
         "" if row.get("empty_in_s") is None else f"empty in {seconds(row.get('empty_in_s'))}",
     )
-    return _state("limit", row, row.get("name"), f"{count(left)} of {count(most)} left", rest, tone)
+    name = readable(row.get("name"), str(row.get("rate") or ""))
+    name = f"{'' if name in ('rate_limit', 'default') else name} {clean(row.get('rate'))}".strip()
+    return _state("limit", row, name, f"{count(left)} of {count(most)} left", rest, tone)
 
 
 def _pool(row: Data) -> Line:
@@ -152,7 +200,7 @@ def _pool(row: Data) -> Line:
         f"renewed {count(row.get('renewed'))}x" if row.get("renewed") else "",
     )
     tone = "warn" if row.get("waiting") else ""
-    return _state("pool", row, row.get("name"), f"{count(row.get('active'))} active", rest, tone)
+    return _state("pool", row, readable(row.get("name")), f"{count(row.get('active'))} active", rest, tone)
 
 
 def _bulkhead(row: Data) -> Line:
@@ -162,19 +210,21 @@ def _bulkhead(row: Data) -> Line:
         f"{count(row.get('refused'))} refused" if row.get("refused") else "",
     )
     busy = f"{count(row.get('busy'))} of {count(row.get('limit'))} busy"
-    return _state(kind, row, row.get("name"), busy, rest, "warn" if row.get("waiting") else "")
+    return _state(kind, row, readable(row.get("name")), busy, rest, "warn" if row.get("waiting") else "")
 
 
 def _budget(row: Data) -> Line:
     rest = (f"{count(row.get('spent'))} spent", f"{count(row.get('refused'))} refused" if row.get("refused") else "")
     tone = "" if row.get("balance") else "warn"
-    return _state("budget", row, row.get("name"), f"{count(row.get('balance'))} left", rest, tone)
+    return _state("budget", row, readable(row.get("name")), f"{count(row.get('balance'))} left", rest, tone)
 
 
 def _chaos(row: Data) -> Line:
     on = bool(row.get("enabled"))
     standing = f"on, {percent(row.get('rate'))}" if on else "off"
-    return _state("chaos", row, row.get("name"), standing, (f"{count(row.get('struck'))} struck",), "warn" if on else "")
+    return _state(
+        "chaos", row, readable(row.get("name")), standing, (f"{count(row.get('struck'))} struck",), "warn" if on else ""
+    )
 
 
 _READERS: Mapping[str, Callable[[Data], Line]] = {

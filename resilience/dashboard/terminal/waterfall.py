@@ -1,8 +1,8 @@
 """One call as text: its sentence, where its time went, and each attempt on a common axis.
 
-    1 original  reset             █████░                                  100 ms
-      waits 200 ms of backoff          ··········
-    2 retry     ok                               ░█████                   100 ms  first byte 50 ms
+1 original  reset             █████░                                  100 ms
+  waits 200 ms of backoff          ··········
+2 retry     ok                               ░█████                   100 ms  first byte 50 ms
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMES = {
     "backoff": "backoff", "retry_after": "ordered wait", "limiter": "rate limit", "queue": "bulkhead queue",
     "connection": "free connection", "first_byte": "first byte", "dns": "DNS", "tls": "TLS",
 }  # fmt: skip
-_LABEL = 30
+_LABEL = 34
 _WORTH = 0.01  # of the call's time: what is shorter is not told
 
 
@@ -37,9 +37,9 @@ def _lines(trace: Data, width: int) -> Iterator[tuple[str, str]]:
     said = trace.get("summary")
     summary: Data = said if isinstance(said, Mapping) else {}
     outcome = " ".join(filter(None, (clean(summary.get("outcome")), clean(summary.get("error_type")))))
-    attempts = count(summary.get("attempts"))
+    attempts = "1 attempt" if summary.get("attempts") == 1 else f"{count(summary.get('attempts'))} attempts"
     yield "title", f"{clean(summary.get('pipeline'))} {clean(summary.get('op'))}: {outcome}".strip()
-    yield "", f"{ms(summary.get('duration_ms'))}, {attempts} attempts, trace {clean(trace.get('trace_id'))}"
+    yield "", f"{ms(summary.get('duration_ms'))}, {attempts}, trace {clean(trace.get('trace_id'))}"
     yield "", ""
     for line in _folded(clean(trace.get("why")), width):
         yield "why", line
@@ -71,8 +71,12 @@ def _attempt(span: Data, whole: float, width: int) -> Iterator[tuple[str, str]]:
     drawn = " " * min(_at(start, whole, bar), bar - 1) + "░" * waits + "█" * (wide - waits)
     label = f"{count(span.get('number')):>3} {clean(span.get('attempt_kind')):9} {_ended(span)}"
     tone = "bad" if span.get("error_type") and not span.get("lost") else ""
-    yield tone, f"{set_cell_size(label, _LABEL)}{set_cell_size(drawn, bar)} {ms(took):>9}"
-    parts = [f"{_NAMES.get(name, clean(name))} {ms(length)}" for name, length in _segments(span) if length >= whole * _WORTH]
+    yield tone, f"{set_cell_size(_cut(label, _LABEL - 1), _LABEL)}{set_cell_size(drawn, bar)} {ms(took):>9}"
+    parts = [
+        f"{_NAMES.get(name, clean(name))} {ms(length)}"
+        for name, length in _segments(span)
+        if length >= whole * _WORTH and name != "other"
+    ]
     notes = filter(None, (", ".join(parts), f"stopped: {clean(span.get('stopped'))}" if span.get("stopped") else ""))
     text = "; ".join(notes)
     if text:

@@ -48,7 +48,13 @@ def percent(value: Any) -> str:
     if number is None:
         return _NONE
     shown = number * 100
-    return f"{shown:.2f} %" if 99.9 < shown < 100 else f"{shown:.0f} %" if shown in (0, 100) else f"{shown:.1f} %"
+    return (
+        f"{min(shown, 99.99):.2f} %"
+        if 99.9 < shown < 100
+        else f"{shown:.0f} %"
+        if shown in (0, 100)
+        else f"{shown:.1f} %"
+    )
 
 
 def count(value: Any) -> str:
