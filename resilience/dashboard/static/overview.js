@@ -87,7 +87,7 @@ function holders({ bulkheads, pools, budgets, chaos, controls, csrf }) {
     ...pools.map((one) => ["pool", one.name, `${count(one.active)} active, ${count(one.idle)} idle`, one.limit ? one.active / one.limit : null, `${percent(one.reuse, 0)} reused, opened ${count(one.opened)}, renewed ${count(one.renewed)}`, one.waiting]),
     ...bulkheads.map((one) => [one.kind === "adaptive" ? "adaptive limit" : "bulkhead", one.name, `${count(one.busy)} of ${count(one.limit)}`, one.busy / one.limit, `${count(one.refused)} refused`, one.waiting]),
     ...budgets.map((one) => ["retry budget", one.name, `${count(one.balance)} left`, one.limit ? 1 - one.balance / one.limit : null, `${count(one.spent)} granted, ${count(one.refused)} refused`, null]),
-    ...chaos.map((one) => ["chaos", one.name, one.enabled ? `on, ${percent(one.rate, 0)}` : "off", one.enabled ? one.rate : 0, `${count(one.struck)} struck`, controls && h("button", { type: "button", class: one.enabled ? null : "danger", id: `chaos-${one.pipeline}-${one.name}`, onclick: () => turn(one) }, one.enabled ? "Switch off" : "Switch on")]),
+    ...chaos.map((one) => ["chaos", one.name, one.enabled ? `on, ${percent(one.rate, 0)}` : "off", one.enabled ? one.rate : 0, `${count(one.struck)} struck`, controls ? h("button", { type: "button", class: one.enabled ? null : "danger", id: `chaos-${one.pipeline}-${one.name}`, onclick: () => turn(one) }, one.enabled ? "Switch off" : "Switch on") : null]),
   ];
   return panel("Pools, bulkheads, budgets", null, rows.length ? h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, ["What", "In use", "Waiting"].map((name, i) => h("th", { scope: "col", class: i === 2 ? "num" : null }, name)))),
