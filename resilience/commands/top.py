@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     except Unreachable as error:
         print(f"top: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -53,5 +55,6 @@ def _live(url: str, token: str | None) -> int:
             "top: the live view needs a package that is missing; pip install 'exchange-resilience[top]' "
             "(resilience top --once needs none)"
         ) from None
-    Top(url, token).run()
-    return 0
+    app = Top(url, token)
+    app.run()
+    return app.return_code or 0

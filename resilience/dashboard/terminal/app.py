@@ -144,7 +144,8 @@ class Top(App[None]):
         self._snapshot: Mapping[str, Any] = {}
         self._calls: deque[Mapping[str, Any]] = deque(maxlen=_MOST_CALLS)
         self._connection = "connecting"
-        self._paused = self._every = False
+        self._still: tuple[Mapping[str, Any], list[Mapping[str, Any]]] | None = None
+        self._every = False
         self._held = 0
         self._find = ""
         self._sort = next(iter(SORTS))
@@ -192,11 +193,8 @@ class Top(App[None]):
             self._snapshot = event.data
         elif event.kind == "trace" and isinstance(event.data, dict):
             self._called(event.data)
-        if self._paused and event.kind in ("snapshot", "trace"):
-            self._held += event.kind == "trace"
-            self._tell()
-        else:
-            self._draw()
+        self._held += event.kind == "trace"
+        self._draw()
 
     def _called(self, call: Mapping[str, Any]) -> None:
         """A call that was kept, or whose trace has grown."""
@@ -208,21 +206,21 @@ class Top(App[None]):
     # -- what is shown ----------------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        """Everything, of what is known now."""
+        """Everything, of what is known now; while it is paused, of what was known then."""
         self._tell()
-        if self._snapshot:
-            self._base.query_one("#headline", Static).update(Text(headline(self._snapshot)))
-            self._table("operations").show(operations(self._snapshot, self._sort, self._find))
-            self._table("states").show(states(self._snapshot, self._find))
-        now = self._snapshot.get("at")
-        self._table("failures").show(failures(self._calls, now, self._find))
+        snapshot, calls = self._still or (self._snapshot, list(self._calls))
+        if snapshot:
+            self._base.query_one("#headline", Static).update(Text(headline(snapshot)))
+            self._table("operations").show(operations(snapshot, self._sort, self._find))
+            self._table("states").show(states(snapshot, self._find))
+        self._table("failures").show(failures(calls, snapshot.get("at"), self._find))
 
     def _tell(self) -> None:
         """The line at the top: where, whether it is live, and what is left out."""
         parts = [f"resilience top  {self._client.place}"]
         if self._connection:
             parts.append(self._connection)
-        elif self._paused:
+        elif self._still:
             parts.append(f"paused, {self._held} new" if self._held else "paused")
         else:
             parts.append("live")
@@ -248,8 +246,9 @@ class Top(App[None]):
 
     def action_pause(self) -> None:
         """Hold the picture still, or catch up."""
-        self._paused, self._held = not self._paused, 0
-        self._tell() if self._paused else self._draw()
+        self._still = None if self._still else (self._snapshot, list(self._calls))
+        self._held = 0
+        self._draw()
 
     def action_sort(self) -> None:
         """Order operations by the next column."""
@@ -259,7 +258,7 @@ class Top(App[None]):
 
     def action_every(self) -> None:
         """Failures only, or retried, slow and sampled calls too."""
-        self._every = not self._every
+        self._every, self._still = not self._every, None
         self._calls.clear()
         self._draw()
         self.run_worker(self._reload(), group="calls", exclusive=True)

@@ -119,6 +119,9 @@ async def test_it_can_be_paused_filtered_and_sorted() -> None:
         await fail(here, "ticker")
         text = await until(app, pilot, "paused, 1 new")
         assert "market ticker" not in text
+        await pilot.press("s", "s")
+        assert "market ticker" not in await until(app, pilot, "Operations by p99")
+        await pilot.press("s", "s", "s")
         await pilot.press("p")
         await until(app, pilot, "market ticker", "live")
         await pilot.press("s")
@@ -182,7 +185,9 @@ async def test_no_token_and_no_markup_gets_onto_the_screen() -> None:
     async with watched(token=TOKEN, size=(160, 40)) as (dashboard, app, pilot):
         await until(app, pilot, "live")
         dashboard.store.add(told(CANARY))
+        dashboard.live.heard(told(CANARY))  # as in a dashboard that runs alone, whose numbers come from spans
         text = await until(app, pilot, "[bold red]?[2J[/] [link=http://x]y")
+        assert app.query_one("#operations", Table).row_count == 1
         assert TOKEN not in text
         await pilot.press("enter")
         text = await until(app, pilot, "1 original", "[bold red]?[2J[/]")
