@@ -118,7 +118,7 @@ def operations(snapshot: Data, sort: str = "errors", find: str = "") -> list[Lin
 
 def _operation(op: Data) -> Line:
     failed, name, pipeline = _errors(op), clean(op.get("op")), clean(op.get("pipeline"))
-    title = f"{pipeline} {name}".strip()
+    title = f"{name} ({pipeline})" if pipeline else name  # the name first: it is what a narrow terminal has room for
     cells = (
         title, count(round(recent(op.get("rate")), 1)), percent(op.get("effective")),
         percent(op.get("actual")), count(_kind(op, "retry")), ms(op.get("p50_ms")), ms(op.get("p99_ms")), count(failed),

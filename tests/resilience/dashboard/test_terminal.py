@@ -83,12 +83,12 @@ def test_operations_are_sorted_and_filtered() -> None:
     def order(*more: str) -> list[str]:
         return [line.cells[0] for line in operations(snapshot, *more)]
 
-    assert order() == ["market c", "market a", "market b"]
-    assert order("p99") == ["market a", "market b", "market c"]
-    assert order("name", "MARKET b") == ["market b"]
+    assert order() == ["c (market)", "a (market)", "b (market)"]
+    assert order("p99") == ["a (market)", "b (market)", "c (market)"]
+    assert order("name", "MARKET b") == ["b (market)"]
     assert order("name", "market nothing") == []
-    (line,) = operations(snapshot, "errors", "market c")
-    assert line.cells == ("market c", "2", "100 %", "50.0 %", "3", "12 ms", "1.0 ms", "2")
+    (line,) = operations(snapshot, "errors", "c (market)")
+    assert line.cells == ("c (market)", "2", "100 %", "50.0 %", "3", "12 ms", "1.0 ms", "2")
     assert line.tone == "bad"
     assert set(SORTS) == {"errors", "calls/s", "p99", "retries", "name"}
 
@@ -169,7 +169,7 @@ async def test_everything_is_printed_once() -> None:
     assert csrf not in json.dumps(found)
     printed = text(found, 120)
     assert all(len(line) <= 120 for line in printed.split("\n"))
-    for words in ("market read", "breaker market", "open", "limit 600/5s", "bulkhead market", "refused connection"):
+    for words in ("read (market)", "breaker market", "open", "limit 600/5s", "bulkhead market", "refused connection"):
         assert words in printed, printed
 
 
@@ -276,7 +276,7 @@ async def test_the_command_prints_text_or_one_json_document() -> None:
         shown = await asyncio.to_thread(top, "--url", dashboard.address, token=TOKEN)
         document = await asyncio.to_thread(top, "--json", "--url", dashboard.address, token=TOKEN)
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "market read" in shown.stdout
+    assert "read (market)" in shown.stdout
     assert TOKEN not in shown.stdout
     assert set(json.loads(document.stdout)) == {"snapshot", "failures"}
 

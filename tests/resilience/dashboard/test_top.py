@@ -66,9 +66,9 @@ async def test_it_is_live_and_fits_80_by_24() -> None:
     async with watched(here) as (dashboard, app, pilot):
         await until(app, pilot, dashboard.address, "live")
         await here.run(Script("ok"), op=READ)
-        await until(app, pilot, "market read", "of 600 left")
+        await until(app, pilot, "read (market)", "of 600 left")
         await fail(here)
-        text = await until(app, pilot, "market orderbook", "breaker orderbook", "open", "2 refused connections")
+        text = await until(app, pilot, "orderbook (mark", "breaker orderbook", "open", "2 refused connections")
         assert "Quit" in text
         assert all(len(line) <= 80 for line in text.split("\n"))
         assert len(text.split("\n")) == 24
@@ -105,7 +105,7 @@ async def test_one_failure_is_opened_and_closed_by_keys() -> None:
         await pilot.pause(0.5)
         assert isinstance(app.screen, Detail)
         await pilot.press("escape")
-        await until(app, pilot, "Last failures", "market other")
+        await until(app, pilot, "Last failures", "other (market)")
 
 
 @on_sockets
@@ -114,25 +114,25 @@ async def test_it_can_be_paused_filtered_and_sorted() -> None:
     here = market()
     async with watched(here) as (_, app, pilot):
         await here.run(Script("ok"), op=READ)
-        await until(app, pilot, "market read", "Operations by errors")
+        await until(app, pilot, "read (market)", "Operations by errors")
         await pilot.press("p")
         await fail(here, "ticker")
         text = await until(app, pilot, "paused, 1 new")
-        assert "market ticker" not in text
+        assert "ticker (market)" not in text
         await pilot.press("s", "s")
-        assert "market ticker" not in await until(app, pilot, "Operations by p99")
+        assert "ticker (market)" not in await until(app, pilot, "Operations by p99")
         await pilot.press("s", "s", "s")
         await pilot.press("p")
-        await until(app, pilot, "market ticker", "live")
+        await until(app, pilot, "ticker (market)", "live")
         await pilot.press("s")
         await until(app, pilot, "Operations by calls/s")
         await pilot.press("slash", *"ticker", "enter")
-        text = await until(app, pilot, "market read", gone=True)
+        text = await until(app, pilot, "read (market)", gone=True)
         assert "filter: ticker" in text
-        assert "market ticker" in text
+        assert "ticker (market)" in text
         assert "of 600 left" not in text
         await pilot.press("escape")
-        await until(app, pilot, "market read", "market ticker", "of 600 left")
+        await until(app, pilot, "read (market)", "ticker (market)", "of 600 left")
 
 
 @on_sockets
@@ -141,12 +141,12 @@ async def test_all_kept_calls_are_shown_when_asked_for() -> None:
     here = market()
     async with watched(here) as (_, app, pilot):
         await here.run(Script(ConnectionRefusedError(), "ok"), op=READ)
-        text = await until(app, pilot, "market read")
+        text = await until(app, pilot, "read (market)")
         assert "second attempt won" not in text
         await pilot.press("a")
         await until(app, pilot, "second attempt won", "Last calls that were kept")
         await here.run(Script(ConnectionRefusedError(), "ok"), op=Op("more", idempotent=True))
-        await until(app, pilot, "market more")
+        await until(app, pilot, "more (market)")
         await pilot.press("a")
         await until(app, pilot, "Last failures")
         await until(app, pilot, "second attempt won", gone=True)
@@ -162,12 +162,12 @@ async def test_it_says_when_the_dashboard_is_away_and_comes_back_with_it() -> No
     app = Top(dashboard.address)
     async with app.run_test(size=(80, 24)) as pilot:
         await here.run(Script("ok"), op=READ)
-        await until(app, pilot, "market read")
+        await until(app, pilot, "read (market)")
         await dashboard.aclose()
-        await until(app, pilot, "market read", "trying again in")
+        await until(app, pilot, "read (market)", "trying again in")
         async with Dashboard(here, port=port):
             await fail(here, "back")
-            await until(app, pilot, "market back", "live")
+            await until(app, pilot, "back (market)", "live")
         await until(app, pilot, "trying again in")
         await pilot.press("q")
         await pilot.pause()
