@@ -39,7 +39,7 @@ class Unusable(Exception):
 
 
 class Ledger:
-    """The open connections of one session, and how many there ever were."""
+    """The open connections of one session, how many there ever were, and the requests under way."""
 
     __slots__ = ("discarded", "empty", "live", "opened", "requests")
 

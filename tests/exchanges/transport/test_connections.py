@@ -10,6 +10,7 @@ import pytest
 
 from exchanges.errors import TransportError
 from exchanges.transport.rest import Rest, RestSettings
+from exchanges.transport.wire import Ledger
 from resilience.call import Attempt
 from resilience.verdict import Kind
 
@@ -60,6 +61,24 @@ def test_connections_and_requests_are_told_by_server(run: Any, serve: Any, answe
             await rest.request(Attempt(), "GET", one.url)
         await rest.aclose()
         assert rest.status()["servers"] == {name: {"requests": 0, "active": 0, "idle": 0} for name in names}
+
+    run(main())
+
+
+def test_servers_without_requests_make_room(run: Any) -> None:
+    """Two hundred are remembered; one that has a request under way stays."""
+
+    async def main() -> None:
+        ledger = Ledger()
+        ledger.began(("busy", 1))
+        for number in range(500):
+            ledger.began((f"host{number}", 443))
+            ledger.ended((f"host{number}", 443))
+        assert len(ledger.servers()) <= 200
+        assert ledger.servers()["busy:1"] == {"requests": 1, "active": 0, "idle": 0}
+        ledger.ended(("busy", 1))
+        ledger.began(("::1", 8080))
+        assert "[::1]:8080" in ledger.servers()
 
     run(main())
 

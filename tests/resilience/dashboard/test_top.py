@@ -150,6 +150,10 @@ async def test_all_kept_calls_are_shown_when_asked_for() -> None:
         await pilot.press("a")
         await until(app, pilot, "Last failures")
         await until(app, pilot, "second attempt won", gone=True)
+        await here.run(Script(ConnectionRefusedError(), "ok"), op=Op("late", idempotent=True))
+        await fail(here)
+        await until(app, pilot, "late (market)", "2 refused connections, failed")
+        assert app.query_one("#failures", Table).row_count == 1
 
 
 @on_sockets
