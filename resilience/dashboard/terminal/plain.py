@@ -10,7 +10,8 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from .client import Client
-from .rows import FAILURES, OPERATIONS, STATES, Line, Titles, failures, headline, operations, states
+from .rows import FAILURES, OPERATIONS, Line, Titles, failures, headline, operations
+from .states import STATES, states
 
 __all__ = ["FAILED", "fetch", "once", "text"]
 

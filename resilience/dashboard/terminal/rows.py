@@ -1,30 +1,31 @@
-"""A snapshot as lines of text: operations, how states stand, and failures. Pure functions; sorted, filtered, and clean.
+"""A snapshot as lines of text: operations and failures. Pure functions; sorted, filtered, and clean.
 
 A *line* has a key (what it is about), cells, a tone (`ok`, `warn`, `bad` or none) and what a filter looks into.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
-from .words import ago, clean, count, ms, percent, seconds
+from .words import ago, clean, count, ms, percent
 
 __all__ = [
     "FAILURES",
     "OPERATIONS",
     "SORTS",
-    "STATES",
+    "Data",
     "Line",
     "Titles",
     "failures",
+    "fitting",
     "headline",
+    "make_line",
     "operations",
-    "states",
+    "rows_of",
 ]
 
 
@@ -48,7 +49,6 @@ class Titles(NamedTuple):
 OPERATIONS = Titles(
     ("Operation", "Calls/s", "Calls ok", "Att. ok", "Retries", "p50", "p99", "Errors"), range(1, 8), ((0, 12),)
 )
-STATES = Titles(("State of", "Is", "And"), (), ((2, 30), (0, 16), (2, 10)))
 FAILURES = Titles(("Ago", "Operation", "Outcome", "Took", "Why"), (0, 3), ((4, 40), (2, 12), (1, 10), (4, 10)))
 
 Data = Mapping[str, Any]
@@ -63,18 +63,18 @@ class Line(NamedTuple):
     haystack: str = ""
 
 
-def _line(key: str, cells: Iterable[object], tone: str = "", more: str = "") -> Line:
+def make_line(key: str, cells: Iterable[object], tone: str = "", more: str = "") -> Line:
     shown = tuple(clean(cell) for cell in cells)
     return Line(key, shown, tone, " ".join((*shown, clean(more))).lower())
 
 
-def _found(lines: Iterable[Line], find: str) -> list[Line]:
+def fitting(lines: Iterable[Line], find: str) -> list[Line]:
     """Those that hold every word of the filter."""
     words = find.lower().split()
     return [line for line in lines if all(word in line.haystack for word in words)]
 
 
-def _each(data: Data, name: str) -> list[Data]:
+def rows_of(data: Data, name: str) -> list[Data]:
     rows = data.get(name)
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
@@ -112,8 +112,8 @@ SORTS: Mapping[str, Callable[[Data], float]] = {
 def operations(snapshot: Data, sort: str = "errors", find: str = "") -> list[Line]:
     """Every operation of every pipeline; shares, quantiles and errors are of the last minute."""
     key = SORTS[sort]
-    ordered = sorted(_each(snapshot, "ops"), key=lambda op: (-key(op), str(op.get("op")), str(op.get("pipeline"))))
-    return _found(map(_operation, ordered), find)
+    ordered = sorted(rows_of(snapshot, "ops"), key=lambda op: (-key(op), str(op.get("op")), str(op.get("pipeline"))))
+    return fitting(map(_operation, ordered), find)
 
 
 def _operation(op: Data) -> Line:
@@ -123,7 +123,7 @@ def _operation(op: Data) -> Line:
         title, count(round(recent(op.get("rate")), 1)), percent(op.get("effective")),
         percent(op.get("actual")), count(_kind(op, "retry")), ms(op.get("p50_ms")), ms(op.get("p99_ms")), count(failed),
     )  # fmt: skip
-    return _line(f"{pipeline}/{name}", cells, "bad" if failed else "")
+    return make_line(f"{pipeline}/{name}", cells, "bad" if failed else "")
 
 
 def headline(snapshot: Data) -> str:
@@ -137,108 +137,13 @@ def headline(snapshot: Data) -> str:
     )
 
 
-# -- states --------------------------------------------------------------------------------------------------------
-
-
-def states(snapshot: Data, find: str = "") -> list[Line]:
-    """Breakers, limits, pools, bulkheads, budgets and chaos: what is in trouble first."""
-    lines = [how(row) for name, how in _READERS.items() for row in _each(snapshot, name)]
-    rank = {"bad": 0, "warn": 1}
-    return _found(sorted(lines, key=lambda line: rank.get(line.tone, 2)), find)
-
-
-def readable(name: object, rate: str = "") -> str:
-    """A state's name without what the core adds to keep names apart: ``rate_limit:bybit/ip/600/5s`` is ``bybit ip``."""
-    said = clean(name)
-    plain = re.sub(r"^[a-z_]+:", "", said)
-    plain = plain.replace(f"/{rate}", "") if rate else re.sub(r"/[\d.]+( or |/).*$", "", plain)
-    parts = [part.removeprefix("op:") for part in re.split(r"[ /]", plain) if part]
-    kept = [part for number, part in enumerate(parts) if not number or part != parts[number - 1]]
-    return " ".join(kept) or said
-
-
-def _state(kind: str, row: Data, name: str, standing: str, rest: Iterable[str], tone: str) -> Line:
-    pipeline = clean(row.get("pipeline"))
-    plain = "" if name in ("default", kind, "adaptive_limit") else name
-    title = " ".join(filter(None, (kind, plain or pipeline)))
-    return _line(f"{kind}/{pipeline}/{clean(name)}", (title, standing, ", ".join(filter(None, rest))), tone, pipeline)
-
-
-def _breaker(row: Data) -> Line:
-    state = str(row.get("state"))
-    tone = {"closed": "", "open": "bad", "forced open": "bad"}.get(state, "warn")
-    probe, failing = row.get("next_probe_s"), row.get("failure_rate")
-    rest = (
-        f"for {seconds(row.get('since_s'))}",
-        "" if probe is None else f"probes in {seconds(probe)}",
-        "" if failing is None else f"{percent(failing)} failing",
-        f"opened {count(row.get('opens'))}x" if row.get("opens") else "",
-    )
-    return _state("breaker", row, clean(row.get("key")), state, rest, tone)
-
-
-def _limit(row: Data) -> Line:
-    left, most, paused, server = (row.get(name) for name in ("headroom", "limit", "paused_for_s", "server"))
-    said = server if isinstance(server, Mapping) else None
-    tone = "bad" if paused else "warn" if row.get("waiting") or (most and (left or 0) < most * 0.1) else ""
-    rest = (
-        f"paused for {seconds(paused)}" if paused else "",
-        f"{count(row.get('waiting'))} waiting" if row.get("waiting") else "",
-        "" if said is None else f"server {count(said.get('remaining'))}/{count(said.get('limit'))}",
-        "" if row.get("empty_in_s") is None else f"empty in {seconds(row.get('empty_in_s'))}",
-    )
-    name = readable(row.get("name"), str(row.get("rate") or ""))
-    name = f"{'' if name in ('rate_limit', 'default') else name} {clean(row.get('rate'))}".strip()
-    return _state("limit", row, name, f"{count(left)} of {count(most)} left", rest, tone)
-
-
-def _pool(row: Data) -> Line:
-    rest = (
-        f"{count(row.get('idle'))} idle",
-        f"{count(row.get('waiting'))} waiting" if row.get("waiting") else "",
-        f"{percent(row.get('reuse'))} reused",
-        f"renewed {count(row.get('renewed'))}x" if row.get("renewed") else "",
-    )
-    tone = "warn" if row.get("waiting") else ""
-    return _state("pool", row, readable(row.get("name")), f"{count(row.get('active'))} active", rest, tone)
-
-
-def _bulkhead(row: Data) -> Line:
-    kind = "adaptive" if row.get("kind") == "adaptive" else "bulkhead"
-    rest = (
-        f"{count(row.get('waiting'))} waiting" if row.get("waiting") else "",
-        f"{count(row.get('refused'))} refused" if row.get("refused") else "",
-    )
-    busy = f"{count(row.get('busy'))} of {count(row.get('limit'))} busy"
-    return _state(kind, row, readable(row.get("name")), busy, rest, "warn" if row.get("waiting") else "")
-
-
-def _budget(row: Data) -> Line:
-    rest = (f"{count(row.get('spent'))} spent", f"{count(row.get('refused'))} refused" if row.get("refused") else "")
-    tone = "" if row.get("balance") else "warn"
-    return _state("budget", row, readable(row.get("name")), f"{count(row.get('balance'))} left", rest, tone)
-
-
-def _chaos(row: Data) -> Line:
-    on = bool(row.get("enabled"))
-    standing = f"on, {percent(row.get('rate'))}" if on else "off"
-    return _state(
-        "chaos", row, readable(row.get("name")), standing, (f"{count(row.get('struck'))} struck",), "warn" if on else ""
-    )
-
-
-_READERS: Mapping[str, Callable[[Data], Line]] = {
-    "breakers": _breaker, "limits": _limit, "pools": _pool, "bulkheads": _bulkhead, "budgets": _budget, "chaos": _chaos,
-}  # fmt: skip
-
-
 # -- failures ------------------------------------------------------------------------------------------------------
 
 
 def failures(traces: Iterable[Data], now: float | None = None, find: str = "") -> list[Line]:
     """Summaries of calls as they come (newest first); `now` in epoch milliseconds."""
     here = time.time() * 1000 if now is None else now
-    return _found((_failure(trace, here) for trace in traces), find)
+    return fitting((_failure(trace, here) for trace in traces), find)
 
 
 def _failure(trace: Data, now: float) -> Line:
@@ -248,4 +153,4 @@ def _failure(trace: Data, now: float) -> Line:
     cells = (ago(trace.get("start"), now), trace.get("op"), said, ms(trace.get("duration_ms")), why)
     tone = {"ok": "ok", "cancelled": "", "refused": "warn", "throttled": "warn"}.get(outcome, "bad")
     more = f"{trace.get('pipeline')} {trace.get('service')} {outcome} {trace.get('reason')}"
-    return _line(str(trace.get("trace_id")), cells, tone, more)
+    return make_line(str(trace.get("trace_id")), cells, tone, more)

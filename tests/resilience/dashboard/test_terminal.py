@@ -19,7 +19,8 @@ from resilience.dashboard.analysis import analyse
 from resilience.dashboard.store import Store
 from resilience.dashboard.terminal.client import Client, Unreachable, checked
 from resilience.dashboard.terminal.plain import fetch, text
-from resilience.dashboard.terminal.rows import SORTS, failures, operations, readable, states
+from resilience.dashboard.terminal.rows import SORTS, failures, operations
+from resilience.dashboard.terminal.states import readable, states
 from resilience.dashboard.terminal.waterfall import waterfall
 from resilience.dashboard.terminal.words import ago, clean, count, ms, percent, seconds
 from resilience.testing import Script

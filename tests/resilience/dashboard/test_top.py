@@ -16,7 +16,8 @@ from resilience.testing import Script
 
 pytest.importorskip("textual", reason="NO TEXTUAL: the terminal view is not tested (pip install textual)")
 
-from resilience.dashboard.terminal.app import Detail, Table, Top
+from resilience.dashboard.terminal.app import Top
+from resilience.dashboard.terminal.widgets import Detail, Table
 
 READ = Op("read", idempotent=True)
 TOKEN = "a-token-of-many-letters-0123456789"  # noqa: S105 (of this test alone)
