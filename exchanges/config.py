@@ -6,7 +6,7 @@ resources there are stands in two tables, so a file can name only what exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from .secret import Secret
 from .transport.settings import RestSettings, check_base_url
 
 if TYPE_CHECKING:
-    from resilience.events import Emit
+    from resilience.config.load import Start
 
 __all__ = ["Config", "Credentials", "ExchangeSettings", "Route", "check_exchanges", "check_resources", "read_config"]
 
@@ -78,15 +78,15 @@ KINDS: Mapping[str, type[RestSettings]] = {"aiohttp": AiohttpSettings}
 class Config:
     """A whole and sound file. `pipelines` is the file's own node, which each exchange builds its pipelines from.
 
-    `starts` are the functions that start what observes (``telemetry:``, ``dashboard:``) and return the observer, or
-    None. `places` says where in the file each exchange stands.
+    `starts` are the functions that start what observes (``telemetry:``, ``dashboard:``) and return the observers.
+    `places` says where in the file each exchange stands.
     """
 
     file: str
     resources: Mapping[str, RestSettings]
     pipelines: Node
     exchanges: Mapping[str, Any]
-    starts: Sequence[Callable[[], Emit | None]]
+    starts: Sequence[Start]
     places: Mapping[str, Node] = field(default_factory=dict)
 
 

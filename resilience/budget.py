@@ -154,6 +154,11 @@ class Budgets:
         now = self.now()
         return {key: one.status(now) for key, one in self._all.items()}
 
+    def limits(self) -> dict[str, float]:
+        """By the same keys: what is left where nothing was sent lately."""
+        now = self.now()
+        return {key: one.limit(now) for key, one in self._all.items()}
+
     def _for(self, call: Call) -> Extras | Quota:
         if self._find is None:
             return cast("Extras | Quota", self.only)

@@ -82,6 +82,10 @@ class Extras:
         left = self._ratio * self.begun - self.scheduled - self._older[0][1]
         return max(0, math.floor(left - 1 + _ROUNDING))
 
+    def limit(self, now: float) -> float:
+        """The balance of a quiet time. Where many calls justify more extra requests, the balance is above it."""
+        return self._burst
+
     def idle(self, now: float) -> bool:
         """Whether nothing that happened so far matters any more."""
         self._forget(now)
@@ -132,8 +136,14 @@ class Sparse(Extras):
 
     def balance(self, now: float) -> float:
         calls, sent = self._within(now)
-        allowed = max(self._ratio * calls + _ROUNDING, self._floor)
-        return min(super().balance(now), max(0, math.floor(allowed) - sent))
+        return min(super().balance(now), max(0, self._allowed(calls) - sent))
+
+    def limit(self, now: float) -> float:
+        return min(self._burst, self._allowed(self._within(now)[0]))
+
+    def _allowed(self, calls: int) -> int:
+        """Extra requests in a window in which so many calls began."""
+        return math.floor(max(self._ratio * calls + _ROUNDING, self._floor))
 
     def _mark(self, now: float) -> None:
         """Make a mark, unless the last one is young, or of a clock that was ahead."""
@@ -196,6 +206,10 @@ class Quota:
     def balance(self, now: float) -> float:
         """The tokens left."""
         return self.left
+
+    def limit(self, now: float) -> float:
+        """The tokens of a full purse."""
+        return self._most
 
     def idle(self, now: float) -> bool:
         """Whether nothing that happened so far matters any more."""

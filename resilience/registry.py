@@ -24,6 +24,7 @@ __all__ = ["PipelineRegistry"]
 
 K = TypeVar("K", bound=Hashable)
 
+_Tell = Callable[[Pipeline], object]
 _log = logging.getLogger("resilience")
 _SEARCHED = 64  # of the longest unused, in the search for those to drop: a new key never costs more than this
 
@@ -57,6 +58,7 @@ class PipelineRegistry(Generic[K]):
         self._live: dict[K, tuple[Pipeline, float]] = {}  # with the time of the last use; the longest unused first
         self._dropped: WeakValueDictionary[K, Pipeline] = WeakValueDictionary()
         self._closing: set[asyncio.Task[None]] = set()
+        self._followers: list[tuple[_Tell, _Tell]] = []
         self._at = 0.0
 
     def __getitem__(self, key: K) -> Pipeline:
@@ -69,6 +71,8 @@ class PipelineRegistry(Generic[K]):
             pipeline = self._made(key) if again is None else again
             self._make_room(now)
         self._live[key] = (pipeline, now)
+        if known is None and self._followers:
+            self._tell(0, pipeline)
         return pipeline
 
     def __contains__(self, key: object) -> bool:
@@ -79,6 +83,27 @@ class PipelineRegistry(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._live)
+
+    @property
+    def pipelines(self) -> tuple[Pipeline, ...]:
+        """Those that there are now."""
+        return tuple(pipeline for pipeline, _ in self._live.values())
+
+    def follow(self, come: _Tell, go: _Tell) -> Callable[[], None]:
+        """Tell of each pipeline that comes (those there now first) and that goes; returns what ends the telling.
+
+        Who follows must let go of a pipeline that goes, or none is ever dropped. One that is found again comes again.
+        """
+        follower = (come, go)
+        self._followers.append(follower)
+        for pipeline in self.pipelines:
+            come(pipeline)
+
+        def leave() -> None:
+            if follower in self._followers:
+                self._followers.remove(follower)
+
+        return leave
 
     def status(self) -> dict[str, Any]:
         """How the states of each key's pipeline stand now, as plain data."""
@@ -107,6 +132,13 @@ class PipelineRegistry(Generic[K]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    def _tell(self, which: int, pipeline: Pipeline) -> None:
+        for follower in list(self._followers):
+            try:
+                follower[which](pipeline)
+            except Exception:  # whoever looks on must not cost a call
+                _log.exception("one who follows a PipelineRegistry failed on the pipeline %r", pipeline.name)
 
     def _now(self) -> float:
         """The running loop's clock; where none runs, no time has passed."""
@@ -143,6 +175,7 @@ class PipelineRegistry(Generic[K]):
     def _drop(self, key: K) -> None:
         pipeline, _ = self._live.pop(key)
         self._dropped[key] = pipeline  # weakly
+        self._tell(1, pipeline)
         shared = pipeline._shared or {}
         own = [state for name, state in pipeline.states.items() if name not in shared and hasattr(state, "aclose")]
         loop = _running()

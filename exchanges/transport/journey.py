@@ -36,10 +36,23 @@ class Journey:
     another without gaps, so a request that is cut short still shows which of them took the time.
     """
 
-    __slots__ = ("_clock", "_over", "_phase", "_since", "_written", "attempt", "fresh", "reused", "status", "wire")
+    __slots__ = (
+        "_clock",
+        "_over",
+        "_phase",
+        "_since",
+        "_written",
+        "attempt",
+        "fresh",
+        "reused",
+        "server",
+        "status",
+        "wire",
+    )
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, server: tuple[str, int]) -> None:
         self.attempt = attempt
+        self.server = server
         self.fresh = attempt.fresh
         self.reused = False
         self.status: int | None = None

@@ -104,12 +104,14 @@ class Rest:
         if target is None:
             del method, url, headers, body
             raise refuse("the address of the request has no host, or a user name, a space or a line break in it")
-        journey = Journey(attempt)
+        server = (target.host or "", target.port or 0)
+        journey = Journey(attempt, server)
         failure: TransportError | None = None
         reply: Reply | None = None
         task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         token = current.set(journey)
+        self._ledger.began(server)
         try:
             check(method, target, headers)
             self._note(attempt, method, target, headers, safe_query)
@@ -127,6 +129,7 @@ class Rest:
             self._forget_address(target, failure)
         finally:
             journey.end()
+            self._ledger.ended(server)
             current.reset(token)
         if reply is not None:
             return reply
@@ -216,6 +219,7 @@ class Rest:
             "idle": ledger.idle(),
             "connections_opened": ledger.opened,
             "connections_discarded": ledger.discarded,
+            "servers": ledger.servers(),
         }
 
     async def aclose(self) -> None:

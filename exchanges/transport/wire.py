@@ -29,6 +29,9 @@ from .journey import Journey, current
 __all__ = ["Connector", "Ledger", "Request", "Unusable", "Wire"]
 
 _TAIL = 64
+_MOST_SERVERS = 200  # whose requests are counted; those without any make room
+Server = tuple[str, int]
+"""A host and a port."""
 
 
 class Unusable(Exception):
@@ -36,11 +39,12 @@ class Unusable(Exception):
 
 
 class Ledger:
-    """The open connections of one session, and how many there ever were."""
+    """The open connections of one session, how many there ever were, and the requests under way."""
 
-    __slots__ = ("discarded", "empty", "live", "opened")
+    __slots__ = ("discarded", "empty", "live", "opened", "requests")
 
     def __init__(self) -> None:
+        self.requests: dict[Server, int] = {}  # under way, to each server that was asked so far
         self.live: set[Wire] = set()
         self.opened = 0
         self.discarded = 0
@@ -50,16 +54,38 @@ class Ledger:
     def idle(self) -> int:
         return sum(wire.journey is None and wire.is_connected() for wire in self.live)
 
+    def began(self, server: Server) -> None:
+        """One more request to this server."""
+        requests = self.requests
+        if server not in requests and len(requests) >= _MOST_SERVERS:
+            for idle in [one for one, count in requests.items() if not count]:
+                del requests[idle]
+        requests[server] = requests.get(server, 0) + 1
+
+    def ended(self, server: Server) -> None:
+        self.requests[server] -= 1
+
+    def servers(self) -> dict[str, dict[str, int]]:
+        """By ``host:port``: requests under way, and connections ``active`` or ``idle``, of each server asked so far."""
+        rows = {server: {"requests": count, "active": 0, "idle": 0} for server, count in self.requests.items()}
+        for wire in self.live:
+            if wire.is_connected():
+                row = rows.setdefault(wire.server, {"requests": 0, "active": 0, "idle": 0})
+                row["idle" if wire.journey is None else "active"] += 1
+        return {f"[{host}]:{port}" if ":" in host else f"{host}:{port}": row for (host, port), row in rows.items()}
+
 
 class Wire(ResponseHandler):
     """One connection.
 
     `journey` is the request that holds it, None while it is idle. `first_byte`: when its answer began, on the loop's
-    clock. `garbled`: what arrived was not HTTP. `content` is the body that is being read.
+    clock. `garbled`: what arrived was not HTTP. `content` is the body that is being read. `server`: whom it was
+    opened to.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ledger: Ledger) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ledger: Ledger, server: Server) -> None:
         super().__init__(loop)
+        self.server = server
         self.journey: Journey | None = None
         self.first_byte: float | None = None
         self.garbled = False
@@ -189,7 +215,7 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(**options)
 
         def wire() -> ResponseHandler:
-            return Wire(self._loop, ledger)
+            return Wire(self._loop, ledger, current.get().server)
 
         self._factory = functools.partial(wire)
 

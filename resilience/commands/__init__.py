@@ -5,7 +5,7 @@ What a command needs it imports when it runs, so that ``resilience --help`` stay
 
 from __future__ import annotations
 
-from . import check, dashboard, schema
+from . import check, dashboard, schema, top
 
 __all__ = ["COMMANDS"]
 
@@ -13,5 +13,6 @@ COMMANDS = {
     "check": check,
     "schema": schema,
     "dashboard": dashboard,
+    "top": top,
 }
 """The subcommands by name, in the order in which they are listed."""

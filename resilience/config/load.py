@@ -22,10 +22,12 @@ from .registry import SECTIONS, section
 from .scalars import number
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Section", "check_file", "load", "read_settings", "read_version", "start_all"]
+__all__ = ["Section", "Start", "check_file", "load", "read_settings", "read_version", "start_all"]
 
 Section = Callable[[Node], None]
 """Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found."""
+Start = Callable[[], tuple[Emit, ...]]
+"""Starts what a section asks for, and returns what observes. Raises `ConfigError`."""
 
 _OURS = ("version", "pipelines", *SECTIONS)
 _OTHERS = ("resources", "exchanges")
@@ -64,12 +66,12 @@ def load(
     return pipelines
 
 
-def start_all(starts: Iterable[Callable[[], Emit | None]], pipelines: Collection[Pipeline]) -> list[Emit]:
+def start_all(starts: Iterable[Start], pipelines: Collection[Pipeline]) -> list[Emit]:
     """Start what a file's sections ask for; returns the observers, which these pipelines are observed by from now on.
 
     One with a ``watch`` (the dashboard) is told which pipelines it is about, after all others stand.
     """
-    observers = [observer for start in starts if (observer := start()) is not None]
+    observers = [observer for start in starts for observer in start()]
     for pipeline in pipelines:
         pipeline.observe(*observers)
     for observer in observers:
@@ -164,9 +166,9 @@ def read_version(root: Node, problems: Problems) -> None:
         refuse(node, "1, the only version that this release reads", problems, rule="version")
 
 
-def read_settings(root: Node, problems: Problems) -> list[Callable[[], Emit | None]]:
+def read_settings(root: Node, problems: Problems) -> list[Start]:
     """For each section that observes (``telemetry:``, ``dashboard:``) and is sound: the function that starts it."""
-    starts: list[Callable[[], Emit | None]] = []
+    starts: list[Start] = []
     for name in SECTIONS:
         node = root.get(name)
         if node is not None:
@@ -177,8 +179,9 @@ def read_settings(root: Node, problems: Problems) -> list[Callable[[], Emit | No
     return starts
 
 
-def _start(node: Node, start: Callable[[Any], Emit | None], settings: Any) -> Emit | None:
+def _start(node: Node, start: Callable[[Any], Any], settings: Any) -> tuple[Emit, ...]:
     try:
-        return start(settings)
+        found = start(settings)
+        return found if isinstance(found, tuple) else () if found is None else (found,)
     except ConfigError as error:  # a package that is missing, say
         raise node.error(str(error)) from None

@@ -8,9 +8,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
-from ..events import Emit
 from .containers import Fields
 from .shapes import fields_of
 
@@ -33,10 +32,10 @@ POLICIES = {
     "chaos": "chaos.Chaos",
 }
 SECTIONS = {
-    "telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start"),
+    "telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.starting.observers"),
     "dashboard": ("dashboard.settings.DashboardSettings", "dashboard.section.start"),
 }
-"""A section's settings (a dataclass), and the function that makes an observer of them."""
+"""A section's settings (a dataclass), and the function that makes an observer of them, or a tuple of several."""
 _SUPPLIED = {"pool": ("open", "close")}
 """Fields that whoever loads the file supplies, as `resources`."""
 
@@ -48,10 +47,14 @@ def spelled(name: str) -> Fields:
 
 
 @functools.cache
-def section(name: str) -> tuple[Fields, Callable[[Any], Emit | None]]:
-    """The shape of a section's settings, and the function that starts what they say and returns its observer."""
+def section(name: str) -> tuple[Fields, Callable[[Any], Any]]:
+    """The shape of a section's settings, and the function that starts what they say and returns its observers."""
     settings, start = SECTIONS[name]
-    return fields_of(_found(settings)), lambda value: cast("Emit | None", _found(start)(value))
+
+    def begin(value: Any) -> Any:  # what it needs is imported when it starts, not when a file is checked
+        return _found(start)(value)
+
+    return fields_of(_found(settings)), begin
 
 
 def _found(path: str) -> Any:

@@ -7,7 +7,7 @@ where calls are made in other processes (`distant`). Nothing is computed until s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +27,21 @@ _NAMES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
 
 
 class Live:
-    """Watches pipelines, and the spans of other processes. `controls` and `csrf` are told to the page."""
+    """Watches pipelines, and the spans of other processes. `controls` and `csrf` are told to the page.
+
+    `exporter` says how the spans fare that also go elsewhere.
+    """
 
     def __init__(self, pipelines: Iterable[Pipeline] = (), store: Store | None = None) -> None:
         self._store = store
         self._begun = time.monotonic()
+        self._since = time.time() * 1000
         self._standing = Standing()
         self._distant = Distant()
         self._described: list[dict[str, Any]] = []
         self.tallies: list[Tally] = []
         self.controls = False
+        self.exporter: Callable[[], dict[str, int] | None] = lambda: None
         self.csrf: str | None = None
         self.watch(*pipelines)
 
@@ -90,6 +95,7 @@ class Live:
         return {
             "at": at,
             "uptime_s": here - self._begun,
+            "since": self._since,  # of all counts but those of the last minute: what a file brought back is not in them
             "version": _version(),
             "controls": self.controls,
             "csrf": self.csrf if self.controls else None,
@@ -98,7 +104,7 @@ class Live:
             "ops": ops,
             **standing,
             "store": None if store is None else store.status(),
-            "exporter": None,
+            "exporter": self.exporter(),
             "pipelines": self._described,
         }
 

@@ -95,39 +95,58 @@ def _cursor(said: str) -> tuple[int, str]:
 # ------------------------------------------------------------------------------------------------------- errors
 
 
+class _Cause(NamedTuple):
+    what: str  # "call" or "attempt"
+    error_type: str
+    op: str
+    service: str
+
+
 class _Failure(NamedTuple):
     at: int
     trace_id: str
 
 
 def errors(traces: Iterable[Trace], since: float | None = None, until: float | None = None) -> dict[str, Any]:
-    """Failed calls by cause, operation and service, the most frequent first, with what happened when."""
-    groups: dict[tuple[str, str, str], list[_Failure]] = {}
+    """Failed calls, and failed attempts, by cause, operation and service, with what happened when.
+
+    Calls first, the most frequent first. Attempts count whether their call went well in the end or not: a loser that
+    was cancelled has no cause, and so is not among them.
+    """
+    groups: dict[_Cause, list[_Failure]] = {}
     first, last = _bounds(since, until)
     for trace in traces:
-        for span in _failures(trace):
+        for what, span in _failures(trace):
             if first <= span.start_ns <= last:
-                key = (error_of(span), text(span, "resilience.op") or span.name, span.service)
+                key = _Cause(what, error_of(span), text(span, "resilience.op") or span.name, span.service)
                 groups.setdefault(key, []).append(_Failure(span.start_ns, trace.trace_id))
     times = [failure.at for failures in groups.values() for failure in failures]
     if not times:
         return {"groups": []}
     begins = min(times) if since is None else int(first)
     ends = max(times) if until is None else int(last)
-    largest = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:_MOST_GROUPS]
+    largest = sorted(groups.items(), key=lambda item: (item[0].what == "attempt", -len(item[1]), item[0]))
+    largest = largest[:_MOST_GROUPS]
     return {"groups": [_group(key, failures, begins, ends) for key, failures in largest]}
 
 
-def _failures(trace: Trace) -> Iterator[Span]:
-    """Calls that failed, but for those inside a call that failed by the same cause. Without a call, the first span."""
+def _failures(trace: Trace) -> Iterator[tuple[str, Span]]:
+    """Attempts that failed; calls that did, but for those inside a call that failed by the same cause.
+
+    Of a trace without a call of ours, its first span.
+    """
+    if trace.attempts and trace.errors:
+        for span in list(trace.spans.values()):
+            if span.is_attempt and error_of(span):
+                yield "attempt", span
     if not trace.calls:
         if trace.principal is not None and not trace.principal.is_attempt and error_of(trace.principal):
-            yield trace.principal
+            yield "call", trace.principal
         return
     for call in trace.calls:
         cause = error_of(call)
         if cause and error_of_call_around(trace, call) != cause:
-            yield call
+            yield "call", call
 
 
 def error_of_call_around(trace: Trace, span: Span) -> str:
@@ -142,13 +161,14 @@ def error_of_call_around(trace: Trace, span: Span) -> str:
     return ""
 
 
-def _group(key: tuple[str, str, str], failures: list[_Failure], begins: int, ends: int) -> dict[str, Any]:
-    error_type, op, service = key
+def _group(key: _Cause, failures: list[_Failure], begins: int, ends: int) -> dict[str, Any]:
+    what, error_type, op, service = key
     spark = [0] * _SPARK
     for failure in failures:
         spark[_column(failure.at, begins, ends, _SPARK)] += 1
     newest = max(failures)
     return {
+        "what": what,
         "error_type": error_type,
         "op": op,
         "service": service,

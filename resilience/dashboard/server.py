@@ -19,6 +19,7 @@ from aiohttp import web
 
 from ..errors import ConfigError
 from ..pipeline import Pipeline
+from ..registry import PipelineRegistry
 from .api import MOST_BODY, STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
@@ -40,7 +41,8 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Dashboard:
     """Use it as ``async with Dashboard(manager) as dashboard``, or `start` and `aclose` it. `address` says where it is.
 
-    Takes pipelines, and what holds some: an ``ExchangeManager``, or what `resilience.load` returned. `port` 0 picks a
+    Takes pipelines, and what holds some: an ``ExchangeManager``, a `PipelineRegistry` (its pipelines come and go with
+    their keys), or what `resilience.load` returned. `port` 0 picks a
     free one. Another `host` than loopback needs a `token`, which browsers are asked for and other programs send as
     ``Authorization: Bearer``. `controls`: may circuits and chaos be switched from the page? `store`: a `Store`, or the
     path of an SQLite file. `allowed_hosts`: further names under which browsers reach it. Raises `ConfigError`.
@@ -59,6 +61,8 @@ class Dashboard:
         check_place(host, port, token)
         self._place = host.strip("[]"), port
         self._pipelines = list(_flat(pipelines))
+        self._registries = _registries(pipelines)
+        self._leave: dict[int, Callable[[], None]] = {}  # by the registry's id: ends the following
         self._owns_store = not isinstance(store, Store)
         self.store: Store = (
             store if isinstance(store, Store) else Store(path=None if store is None else os.fspath(store))
@@ -68,6 +72,7 @@ class Dashboard:
         self._guard = Guard(host, token, allowed_hosts)
         self._hub = Hub(self.live, self.store)
         self.live.controls, self.live.csrf = controls, self._guard.csrf
+        self.live.exporter = self._tracing.exporter
         self._api = Api(self.live, self.store, self._hub, self._guard, self._metering, self._tracing.settle)
         self._doors: Doors
         self._runner: web.AppRunner | None = None
@@ -85,19 +90,23 @@ class Dashboard:
 
     def watch(self, *pipelines: Any) -> None:
         """Show these pipelines too, from their next call on."""
-        found = list(_flat(pipelines))
+        found, registries = list(_flat(pipelines)), _registries(pipelines)
         if self._runner is None:
             self._pipelines += found
+            self._registries += registries
         else:
             self._observe(found)
+            self._follow(registries)
 
     def forget(self, *pipelines: Any) -> None:
         """Show these no more; their traces stay."""
         found = list(_flat(pipelines))
+        for registry in _registries(pipelines):
+            self._registries = [one for one in self._registries if one is not registry]
+            self._leave.pop(id(registry), _nothing)()
+            found += registry.pipelines
         self._pipelines = [one for one in self._pipelines if all(one is not other for other in found)]
-        self._tracing.leave(found)
-        self._metering.leave(found)
-        self.live.forget(*found)
+        self._unobserve(*found)
 
     async def start(self) -> None:
         """Serve. Raises `ConfigError` where the port is taken."""
@@ -126,16 +135,30 @@ class Dashboard:
             raise ConfigError(_trouble(error, *self._place)) from None
         self._guard.cookie = f"resilience-{self.address.rsplit(':', 1)[1]}"  # browsers keep one jar for all ports
         self._observe(self._pipelines)
+        self._follow(self._registries)
 
     def _observe(self, pipelines: Sequence[Pipeline]) -> None:
         self._tracing.follow(pipelines)
         self._metering.follow(pipelines)
         self.live.watch(*pipelines)
 
+    def _follow(self, registries: Sequence[PipelineRegistry[Any]]) -> None:
+        """Show what they make from now on, and let go of what they drop."""
+        for registry in registries:
+            if id(registry) not in self._leave:
+                self._leave[id(registry)] = registry.follow(lambda one: self._observe((one,)), self._unobserve)
+
+    def _unobserve(self, *pipelines: Pipeline) -> None:
+        self._tracing.leave(pipelines)
+        self._metering.leave(pipelines)
+        self.live.forget(*pipelines)
+
     async def aclose(self) -> None:
         """End: pages that listen are let go, pipelines left alone, the store written out if it was made here."""
         server, self._server = self._server, None
         runner, self._runner = self._runner, None
+        while self._leave:
+            self._leave.popitem()[1]()
         self._tracing.close()
         self._metering.leave()
         self.live.forget(*(tally.pipeline for tally in self.live.tallies))
@@ -215,12 +238,22 @@ def _trouble(error: OSError, host: str, port: int) -> str:
     return f"dashboard: cannot listen on {host} port {port}: {error.strerror or error}"
 
 
+def _nothing() -> None:
+    """Was not followed."""
+
+
+def _registries(given: Sequence[Any]) -> list[PipelineRegistry[Any]]:
+    return [one for one in given if isinstance(one, PipelineRegistry)]
+
+
 def _flat(given: Sequence[Any]) -> Iterator[Pipeline]:
     """The pipelines in all of these."""
     for thing in given:
         if isinstance(thing, Pipeline):
             yield thing
             continue
+        if isinstance(thing, PipelineRegistry):
+            continue  # its pipelines come and go: see Dashboard._follow
         held = thing if isinstance(thing, Mapping) else getattr(thing, "pipelines", None)
         if held is None:
             raise ConfigError(f"dashboard: {type(thing).__name__} is no pipeline and holds none")

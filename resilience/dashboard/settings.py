@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 
-__all__ = ["DashboardSettings", "check_place", "only_here"]
+__all__ = ["LEAST_TOKEN", "DashboardSettings", "check_place", "only_here"]
+
+LEAST_TOKEN = 16
+"""Characters. Five guesses a minute from each address leave nothing to hope for."""
+_MAKE = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
     """Where the dashboard is served, and what may be done there.
 
-    `port` 0 picks a free one. `host`: another than loopback needs a `token`, which belongs into the environment
-    (``${env:RESILIENCE_DASHBOARD_TOKEN}``). `controls`: may circuits be isolated and chaos be switched from the page?
-    `store`: an SQLite file that keeps traces over a restart. `allowed_hosts`: further names under which browsers reach
-    it, behind a proxy say. Raises `ConfigError`.
+    `port` 0 picks a free one. `host`: another than loopback needs a `token`, of 16 characters or more, which belongs
+    into the environment (``${env:RESILIENCE_DASHBOARD_TOKEN}``). `controls`: may circuits be isolated and chaos be
+    switched from the page? `store`: an SQLite file that keeps traces over a restart. `allowed_hosts`: further names
+    under which browsers reach it, behind a proxy say. Raises `ConfigError`.
     """
 
     port: int = 8787
@@ -50,10 +54,11 @@ def check_place(host: object, port: object, token: object) -> None:
         raise ConfigError(f"dashboard: host is {host!r}, must be an address such as 127.0.0.1")
     if token is not None and (not isinstance(token, str) or not token.strip() or token != token.strip()):
         raise ConfigError("dashboard: the token is empty or has spaces around it; leave it out where none is wanted")
+    if isinstance(token, str) and len(token) < LEAST_TOKEN:
+        raise ConfigError(f"dashboard: the token has fewer than {LEAST_TOKEN} characters and could be guessed; {_MAKE}")
     if token is None and not only_here(host):
         raise ConfigError(
-            f"dashboard: host {host} is not loopback and there is no token: anybody could look in; set a token "
-            "(python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one)"
+            f"dashboard: host {host} is not loopback and there is no token: anybody could look in; set one ({_MAKE})"
         )
 
 

@@ -97,8 +97,11 @@ class Standing:
             yield {"name": _named(key, name), **wanted, "kind": kind}
 
     def _budgets(self, tally: Tally, key: str, state: Any) -> Iterator[dict[str, Any]]:
+        limits = state.limits()
         for name, row in state.status().items():
-            spent = {"balance": row["balance"], "limit": None, "spent": row["scheduled"], "refused": row["refused"]}
+            left = row["balance"]
+            most = max(limits.get(name, 0.0), left)  # calls may justify more than a quiet time would have
+            spent = {"balance": left, "limit": most, "spent": row["scheduled"], "refused": row["refused"]}
             yield {"name": _named(key, name), **spent}
 
     def _pools(self, tally: Tally, key: str, state: Any) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..units import check
 from .rows import Span
-from .summary import Summary, Trace
+from .summary import Trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,11 +48,11 @@ class Tail:
         if silent and self._pending:
             self._wake()
 
-    def take(self) -> tuple[list[Summary], int]:
-        """The summaries that are new since the last time, oldest first, and how many were skipped."""
+    def take(self) -> tuple[list[Trace], int]:
+        """The traces that are new or changed since the last time, oldest first, and how many were skipped."""
         pending, self._pending = self._pending, {}
         skipped, self._skipped = self._skipped, 0
-        return [trace.summary for trace in pending.values()], skipped
+        return list(pending.values()), skipped
 
 
 class Store:

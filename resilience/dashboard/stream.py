@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from .query import describe
+
 if TYPE_CHECKING:
     from .live import Live
     from .store import Store, Tail
+    from .summary import Trace
 
 __all__ = ["Hub"]
 
@@ -30,6 +33,7 @@ _PING = 15.0
 _PATIENCE = 10.0  # seconds that a listener may take to read what it was sent
 _TRACES = 50  # a second
 _MOST_UNREAD = 256  # traces of one listener
+_MOST_SPANS = 64  # of a trace whose call brought no sentence
 
 _log = logging.getLogger("resilience")
 
@@ -130,10 +134,10 @@ class Hub:
 
     def _tell_traces(self, tail: Tail, most: int) -> int:
         """Send what is new, the newest where it is too much; returns how many were sent."""
-        summaries, skipped = tail.take()
-        fresh = summaries[len(summaries) - most :] if len(summaries) > most else summaries
-        skipped += len(summaries) - len(fresh)
-        events = [_event("trace", summary.to_json()) for summary in fresh]
+        traces, skipped = tail.take()
+        fresh = traces[len(traces) - most :] if len(traces) > most else traces
+        skipped += len(traces) - len(fresh)
+        events = [_event("trace", _described(trace)) for trace in fresh]
         if skipped:
             events.append(_event("skipped", {"count": skipped}))
         if events:
@@ -168,6 +172,11 @@ class Hub:
         if task is not None:
             task.cancel()
             await asyncio.wait((task,))
+
+
+def _described(trace: Trace) -> dict[str, Any]:
+    """As the list has it, with its sentence; one of very many spans without, for it is made on the loop."""
+    return describe(trace) if len(trace.spans) <= _MOST_SPANS else trace.summary.to_json()
 
 
 def _event(name: str, data: Any, encode: Callable[[Any], bytes] = msgspec.json.encode) -> bytes:

@@ -16,6 +16,7 @@ Kind = Literal["counter", "updown", "gauge", "histogram"]
 PIPELINE, OP, OUTCOME, ERROR = "resilience.pipeline", "resilience.op", "resilience.outcome", "error.type"
 POLICY, KEY = "resilience.policy", "resilience.key"
 _HTTP = ("http.request.method", "server.address", "server.port", "http.response.status_code", ERROR)
+_SERVER = ("server.address", "server.port")
 _OP, _STATE, _KEYED = (PIPELINE, OP), (PIPELINE, POLICY), (PIPELINE, POLICY, KEY)
 
 
@@ -43,6 +44,11 @@ _SPECS = (
     ),
     Spec("resilience.wait.duration", "histogram", "s", (*_OP, "resilience.wait"), "Time that calls waited, by cause."),
     Spec("http.client.request.duration", "histogram", "s", _HTTP, "One HTTP request, without our own queues."),
+    Spec(
+        "http.client.open_connections", "updown", "{connection}", ("http.connection.state", *_SERVER),
+        "Open connections of all pools by server: active or idle.",
+    ),
+    Spec("http.client.active_requests", "updown", "{request}", _SERVER, "HTTP requests under way, of all pools."),
     Spec(
         "resilience.connections", "counter", "{request}", (*_OP, "resilience.connection"),
         "Requests by the connection they rode on: new or reused.",

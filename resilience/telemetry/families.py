@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .catalogue import CATALOGUE, Spec
@@ -52,7 +53,9 @@ def read(metrics: Metrics) -> list[Family]:
         _operation(op, add)
     for (kind, key, new), count in list(metrics.changes.items()):
         add("resilience.state.changes", count, kind, key, new)
-    for pipeline, policy, status in metrics.states():
+    states = metrics.states()
+    _servers([status for _, policy, status in states if _kind(policy) == "pool"], add)
+    for pipeline, policy, status in states:
         for reader in _READERS.get(_kind(policy), ()):
             reader(status, lambda name, value, *more, at=(pipeline, policy): add(name, value, *at, *more))
     add("resilience.metrics.unread", metrics.unread)
@@ -147,6 +150,25 @@ def _pool(status: Mapping[str, Any], add: Add) -> None:
     if "open" in status and "idle" in status:
         add("resilience.pool.open_connections", status["idle"], "idle")
         add("resilience.pool.open_connections", max(0, status["open"] - status["idle"]), "used")
+
+
+def _servers(pools: Iterable[Mapping[str, Any]], add: Add) -> None:
+    """Connections and requests by server, over all pools, for the conventions know of none.
+
+    A pool's resource tells them as ``servers``: by ``host:port`` how many are ``active``, ``idle``, and ``requests``.
+    """
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for status in pools:
+        told = status.get("servers")
+        for name, row in list(told.items())[:_MOST_KEYS] if isinstance(told, Mapping) else ():
+            address, _, port = str(name).rpartition(":")
+            if isinstance(row, Mapping):
+                counts = found.setdefault((address.strip("[]"), port), Counter())
+                counts.update({key: int(row.get(key, 0)) for key in ("active", "idle", "requests")})
+    for server, counts in found.items():
+        for state in ("active", "idle"):
+            add("http.client.open_connections", counts[state], state, *server)
+        add("http.client.active_requests", counts["requests"], *server)
 
 
 _POOL = {

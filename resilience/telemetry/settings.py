@@ -20,7 +20,7 @@ Parenting = Literal["on", "auto", "off"]
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Which calls become spans, and where the spans go.
+    """Which calls become spans, where the spans go, and whether calls are counted and logged.
 
     `traces`: ``tail`` decides when a call ends (all that were retried, hedged, failed, refused or slow, all inside a
     recorded trace, and the share `sample` of the others), ``always`` keeps all, ``inherit`` keeps what is inside a
@@ -30,7 +30,9 @@ class TelemetrySettings:
     elsewhere only if the call is certain to be kept.
 
     `otlp` (an OTLP/HTTP address) and `console` (one JSON line a span on stderr) say where spans go when the application
-    has set no global `TracerProvider`; otherwise they go to that one. Raises `ConfigError`.
+    has set no global `TracerProvider`; otherwise they go to that one. `metrics` counts every call exactly: for the
+    dashboard's ``/metrics``, the global `MeterProvider`, and `otlp` where there is none. `logs` writes a line for each
+    call that failed or was retried, to the logger ``resilience.calls``. Raises `ConfigError`.
     """
 
     traces: Traces = "tail"
@@ -39,6 +41,8 @@ class TelemetrySettings:
     parenting: Parenting = "on"
     otlp: str | None = None
     console: bool = False
+    metrics: bool = False
+    logs: bool = False
 
     def __post_init__(self) -> None:
         _one_of("traces", self.traces, get_args(Traces))
@@ -48,8 +52,10 @@ class TelemetrySettings:
             check("telemetry", "slow", self.slow, above=0)
         if self.otlp is not None:
             _check_address(self.otlp)
-        if not isinstance(self.console, bool):
-            raise ConfigError(f"telemetry: console is {self.console!r}, must be true or false")
+        for name in ("console", "metrics", "logs"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ConfigError(f"telemetry: {name} is {value!r}, must be true or false")
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -189,3 +189,22 @@ def test_a_success_gives_back() -> None:
     assert exact.take(0.0) == 14
     exact.succeeded(0)
     assert exact.left == 0
+
+
+def test_a_limit_is_the_balance_of_a_quiet_time() -> None:
+    """Of a generous budget, of a frugal one (as far as calls justify it), and of a quota; spending changes none."""
+    generous, frugal, none = extras(0.2, 100, 10), extras(0.2, 1, 10), extras(0.0, 0, 10)
+    quota = Quota(20, 14, 5, 1)
+    for budget in (generous, frugal, none, quota):
+        budget.begin(0.0)
+    assert [one.limit(0.0) for one in (generous, frugal, none, quota)] == [100, 1, 0, 20]
+    for budget in (generous, frugal, none, quota):
+        budget.take(0.0)
+        assert budget.balance(0.0) <= budget.limit(0.0)
+    assert [one.limit(0.0) for one in (generous, frugal, none, quota)] == [100, 1, 0, 20]
+    for _ in range(30):
+        frugal.begin(5.0)
+    assert frugal.limit(5.0) == 6
+    for _ in range(300):
+        frugal.begin(5.0)
+    assert frugal.limit(5.0) == 10

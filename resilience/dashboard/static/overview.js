@@ -1,6 +1,6 @@
 // How things stand: the headline pair, operations, breakers, limits, pools.
 import { badge, empty, h, link, panel, show } from "./dom.js";
-import { STATES, ago, bytes, count, ms, percent, readable, seconds, term } from "./format.js";
+import { STATES, ago, bytes, clock, count, ms, percent, readable, seconds, term } from "./format.js";
 import { meter, ribbon, spark } from "./charts.js";
 import { tell } from "./api.js";
 
@@ -39,11 +39,11 @@ const COLUMNS = [
   ["retries", "Retries", (op) => op.attempts.retry], ["hedges", "Hedges", (op) => op.attempts.hedge], ["p50", "p50", (op) => op.p50_ms ?? 0], ["p99", "p99", (op) => op.p99_ms ?? 0], ["errors", "Errors", (op) => op.errors.reduce((a, b) => a + b, 0)],
 ];
 
-function operations({ ops }, [column, direction], resort) {
-  if (!ops.length) return panel("Operations", null, empty("No call yet. The first one appears here by itself."));
+function operations({ ops, since, store }, [column, direction], resort) {
+  if (!ops.length) return panel("Operations", null, empty(store?.traces ? `No call since this dashboard began, at ${clock(since)}. ${count(store.traces)} earlier ones are under Traces.` : "No call yet. The first one appears here by itself."));
   const key = COLUMNS.find(([name]) => name === column)[2];
   const sorted = [...ops].sort((a, b) => { const x = key(a), y = key(b); return (x > y ? 1 : x < y ? -1 : 0) * direction || a.op.localeCompare(b.op); });
-  return panel("Operations", "volume and errors over the last minute",
+  return panel("Operations", `volume and errors over the last minute; retries and hedges since ${clock(since)}`,
     h("div", { class: "scroll" }, h("table", {},
       h("thead", {}, h("tr", {}, COLUMNS.map(([name, title], i) => h("th", { class: i ? "num" : null, scope: "col", "aria-sort": name === column ? (direction < 0 ? "descending" : "ascending") : "none" }, h("button", { type: "button", id: `sort-${name}`, onclick: () => resort(name) }, title))), h("th", { scope: "col" }, "Last minute"))),
       h("tbody", {}, sorted.map((op) => {
@@ -81,21 +81,23 @@ function limits({ limits: all }) {
       h("td", { class: "num" }, one.paused_for_s ? badge(seconds(one.paused_for_s), "warn") : "–")))))) : empty("No rate limit in these pipelines."));
 }
 
-function holders({ bulkheads, pools, budgets, chaos }) {
+function holders({ bulkheads, pools, budgets, chaos, controls, csrf }) {
+  const turn = (one) => tell("/api/controls", { action: "chaos", pipeline: one.pipeline, name: one.name, enabled: !one.enabled }, csrf).catch((error) => alert(error.message));
   const rows = [
     ...pools.map((one) => ["pool", one.name, `${count(one.active)} active, ${count(one.idle)} idle`, one.limit ? one.active / one.limit : null, `${percent(one.reuse, 0)} reused, opened ${count(one.opened)}, renewed ${count(one.renewed)}`, one.waiting]),
     ...bulkheads.map((one) => [one.kind === "adaptive" ? "adaptive limit" : "bulkhead", one.name, `${count(one.busy)} of ${count(one.limit)}`, one.busy / one.limit, `${count(one.refused)} refused`, one.waiting]),
     ...budgets.map((one) => ["retry budget", one.name, `${count(one.balance)} left`, one.limit ? 1 - one.balance / one.limit : null, `${count(one.spent)} granted, ${count(one.refused)} refused`, null]),
-    ...chaos.map((one) => ["chaos", one.name, one.enabled ? `on, ${percent(one.rate, 0)}` : "off", one.enabled ? one.rate : 0, `${count(one.struck)} struck`, null]),
+    ...chaos.map((one) => ["chaos", one.name, one.enabled ? `on, ${percent(one.rate, 0)}` : "off", one.enabled ? one.rate : 0, `${count(one.struck)} struck`, controls ? h("button", { type: "button", class: one.enabled ? null : "danger", id: `chaos-${one.pipeline}-${one.name}`, onclick: () => turn(one) }, one.enabled ? "Switch off" : "Switch on") : null]),
   ];
   return panel("Pools, bulkheads, budgets", null, rows.length ? h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, ["What", "In use", "Waiting"].map((name, i) => h("th", { scope: "col", class: i === 2 ? "num" : null }, name)))),
-    h("tbody", {}, rows.map(([kind, name, use, share, note, waiting]) => h("tr", {}, h("td", { class: "named", title: name }, kind, name === kind ? null : [" ", h("span", { class: "badge" }, readable(name))], h("span", { class: "sub" }, note)), h("td", {}, use, share === null ? null : meter(share, `${kind} ${readable(name)} in use`)), h("td", { class: "num" }, waiting === null ? "" : count(waiting))))))) : empty("None in these pipelines."));
+    h("tbody", {}, rows.map(([kind, name, use, share, note, waiting]) => h("tr", {}, h("td", { class: "named", title: name }, kind, name === kind ? null : [" ", h("span", { class: "badge" }, readable(name))], h("span", { class: "sub" }, note)), h("td", {}, use, share === null ? null : meter(share, `${kind} ${readable(name)} in use`)), h("td", { class: "num" }, waiting === null ? "" : waiting instanceof Node ? waiting : count(waiting))))))) : empty("None in these pipelines."));
 }
 
-function footer({ store, exporter, processes, version }) {
+function footer({ store, exporter, processes, version, since }) {
   return panel("Collected", `resilience ${version}`, h("dl", { class: "pairs body" },
-    h("dt", {}, "traces kept"), h("dd", {}, `${count(store.traces)} (${count(store.spans)} spans, ${bytes(store.bytes)})`), h("dt", {}, "dropped"), h("dd", {}, `${count(store.dropped)} by the store${exporter ? `, ${count(exporter.dropped)} by the exporter` : ""}`),
+    h("dt", {}, "traces kept"), h("dd", {}, `${count(store.traces)} (${count(store.spans)} spans, ${bytes(store.bytes)})`), h("dt", {}, "dropped"), h("dd", {}, `${count(store.dropped)} by the store`),
+    exporter && [h("dt", {}, "sent on by OTLP"), h("dd", {}, `${count(exporter.exported)} spans, ${count(exporter.queued)} wait, ${count(exporter.failed)} were refused, ${count(exporter.dropped)} dropped`)],
     store.sqlite ? [h("dt", {}, "file"), h("dd", {}, `${store.sqlite} (${count(store.sqlite_dropped)} dropped)`)] : null,
-    processes.map((one) => [h("dt", {}, one.service), h("dd", {}, `${one.instance}, ${count(one.spans)} spans, ${ago(one.last_seen)}`)])));
+    processes.map((one) => [h("dt", {}, one.service), h("dd", {}, `${one.instance}, ${count(one.spans)} spans since ${clock(since)}, ${ago(one.last_seen)}`)])));
 }

@@ -10,6 +10,7 @@ import pytest
 
 from exchanges.errors import TransportError
 from exchanges.transport.rest import Rest, RestSettings
+from exchanges.transport.wire import Ledger
 from resilience.call import Attempt
 from resilience.verdict import Kind
 
@@ -29,6 +30,55 @@ def test_nine_requests_in_a_row_ride_on_one_connection(run: Any, serve: Any, ans
             assert (status["connections_opened"], status["open"], status["idle"]) == (1, 1, 1)
             await rest.aclose()
             assert rest.status()["open"] == 0
+
+    run(main())
+
+
+def test_connections_and_requests_are_told_by_server(run: Any, serve: Any, answer: Any) -> None:
+    """Active while a request rides on it, idle after; a request that waits or fails counts as long as it lasts."""
+    release = asyncio.Event()
+
+    async def held(peer: Any) -> None:
+        while await peer.request():
+            await release.wait()
+            await peer.reply()
+
+    async def main() -> None:
+        async with serve(held) as one, serve(answer) as other:
+            rest = await Rest.open(RestSettings(limit_per_host=1))
+            names = [server.url.removeprefix("http://") for server in (one, other)]
+            await rest.request(Attempt(), "GET", other.url)
+            running = [asyncio.ensure_future(rest.request(Attempt(), "GET", one.url)) for _ in range(2)]
+            async with asyncio.timeout(10):
+                while rest.status()["servers"].get(names[0]) != {"requests": 2, "active": 1, "idle": 0}:
+                    await asyncio.sleep(0.005)
+            assert rest.status()["servers"][names[1]] == {"requests": 0, "active": 0, "idle": 1}
+            running[1].cancel()
+            release.set()
+            await asyncio.wait(running)
+            assert rest.status()["servers"][names[0]] == {"requests": 0, "active": 0, "idle": 1}
+        with pytest.raises(TransportError):
+            await rest.request(Attempt(), "GET", one.url)
+        await rest.aclose()
+        assert rest.status()["servers"] == {name: {"requests": 0, "active": 0, "idle": 0} for name in names}
+
+    run(main())
+
+
+def test_servers_without_requests_make_room(run: Any) -> None:
+    """Two hundred are remembered; one that has a request under way stays."""
+
+    async def main() -> None:
+        ledger = Ledger()
+        ledger.began(("busy", 1))
+        for number in range(500):
+            ledger.began((f"host{number}", 443))
+            ledger.ended((f"host{number}", 443))
+        assert len(ledger.servers()) <= 200
+        assert ledger.servers()["busy:1"] == {"requests": 1, "active": 0, "idle": 0}
+        ledger.ended(("busy", 1))
+        ledger.began(("::1", 8080))
+        assert "[::1]:8080" in ledger.servers()
 
     run(main())
 

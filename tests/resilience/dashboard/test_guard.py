@@ -27,16 +27,28 @@ def test_another_host_than_loopback_needs_a_token(host: str) -> None:
     with pytest.raises(ConfigError, match="no token") as caught:
         Dashboard(host=host)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="fewer than 16 characters") as caught:
+        Dashboard(host=host, token="fifteen-letters")  # noqa: S106 (refused)
+    assert "fifteen" not in str(caught.value)
     Dashboard(host=host, token=TOKEN)
     Dashboard(host="localhost")
     Dashboard(host="127.0.0.2")
 
 
 @pytest.mark.parametrize(
-    "options", [{"token": ""}, {"token": " x"}, {"port": -1}, {"port": 65536}, {"port": True}, {"host": " "}]
+    "options",
+    [
+        {"token": ""},
+        {"token": " " + TOKEN},
+        {"token": "x" * 15},
+        {"port": -1},
+        {"port": 65536},
+        {"port": True},
+        {"host": " "},
+    ],
 )
 def test_what_is_no_place_is_refused(options: dict[str, object]) -> None:
-    """An empty token would let everybody in."""
+    """An empty token would let everybody in, and a short one whoever guesses; on loopback too."""
     with pytest.raises(ConfigError, match="dashboard: "):
         Dashboard(**options)  # type: ignore[arg-type]
 

@@ -206,7 +206,9 @@ async def test_limits_bulkheads_budgets_and_chaos_stand_there() -> None:
     assert (limit["rate"], limit["used"], limit["limit"], limit["headroom"], limit["waiting"]) == ("10/5s", 1, 10, 9, 0)
     assert limit["server"] == {"limit": 50, "remaining": 40, "reset_in_s": 2, "age_s": 1}
     assert [(row["limit"], row["busy"], row["kind"]) for row in shown["bulkheads"]] == [(7, 0, "bulkhead")]
-    assert [(row["spent"], row["refused"]) for row in shown["budgets"]] == [(0, 0)]
+    assert [(row["spent"], row["refused"], row["balance"], row["limit"]) for row in shown["budgets"]] == [
+        (0, 0, 100, 100)
+    ]
     assert [(row["enabled"], row["rate"], row["struck"]) for row in shown["chaos"]] == [(False, 0.25, 0)]
     await asyncio.sleep(60)
     assert live.snapshot()["limits"][0]["server"] is None
@@ -282,7 +284,7 @@ def test_a_snapshot_has_the_fields_of_the_interface_and_is_json() -> None:
         ("market", "retry", 1)
     ]
     assert set(shown) == {
-        "at", "uptime_s", "version", "controls", "csrf", "processes", "headline", "ops", "breakers", "limits",
+        "at", "since", "uptime_s", "version", "controls", "csrf", "processes", "headline", "ops", "breakers", "limits",
         "bulkheads", "budgets", "pools", "chaos", "store", "exporter", "pipelines",
     }  # fmt: skip
     assert (shown["controls"], shown["csrf"], shown["exporter"], shown["headline"]["p50_ms"]) == (

@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from traces import START, attempt, call, hedged, ids, retried, span
 
+from resilience import Breaker, Chaos, CircuitOpen, Op, Pipeline
 from resilience.dashboard import Dashboard, Store
 from resilience.dashboard.rows import Span
+from resilience.testing import Script
 
 pytestmark = pytest.mark.browser
 
@@ -51,12 +53,12 @@ def browser() -> Iterator[Any]:
 class Served:
     """A dashboard on a loop in a thread of its own, and its store."""
 
-    def __init__(self, *spans: Span) -> None:
+    def __init__(self, *spans: Span, pipelines: tuple[Pipeline, ...] = (), controls: bool = False) -> None:
         self.store = Store()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._dashboard = Dashboard(port=0, store=self.store)
+        self._dashboard = Dashboard(*pipelines, port=0, store=self.store, controls=controls)
         asyncio.run_coroutine_threadsafe(self._dashboard.start(), self._loop).result(20)
         self.address = self._dashboard.address
         self.put(*spans)
@@ -67,6 +69,10 @@ class Served:
         moved = [replace(one, start_ns=one.start_ns + now, end_ns=one.end_ns + now) for one in spans]
         self.store.add(moved)
         self._loop.call_soon_threadsafe(self._dashboard.live.heard, moved)
+
+    def run(self, what: Coroutine[Any, Any, Any]) -> Any:
+        """On the dashboard's loop, to its end."""
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(20)
 
     def close(self) -> None:
         asyncio.run_coroutine_threadsafe(self._dashboard.aclose(), self._loop).result(20)
@@ -281,6 +287,83 @@ def test_a_click_is_not_lost_when_numbers_arrive_meanwhile(page: Any, served: Se
         time.sleep(0.3)
     page.mouse.up()
     page.wait_for_url("**/traces?q=op%3Aorderbook")
+
+
+# -- controls --------------------------------------------------------------------------------------------------
+
+READ = Op("read", idempotent=True)
+
+
+async def fails(market: Pipeline) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await market.run(Script(ConnectionRefusedError()), op=READ)
+
+
+def test_a_circuit_is_isolated_and_closed_from_the_page(browser: Any) -> None:
+    """Calls are refused from then on, its history says who did it, and nothing was reloaded."""
+    market = Pipeline(Breaker(min_calls=50), name="market")
+    served = Served(pipelines=(market,), controls=True)
+    try:
+        served.run(market.run(Script("ok"), op=READ))
+        for page in opened(browser, served, "isolated"):
+            visit(page, "/")
+            tile = page.locator(".tile")
+            assert tile.locator("header").inner_text().split() == ["default", "closed"]
+            assert tile.locator(".history").count() == 0
+            tile.get_by_role("button", name="Isolate").click()
+            tile.get_by_text("forced open").first.wait_for()
+            assert "from the dashboard" in tile.locator(".history").inner_text()
+            assert tile.get_attribute("data-tone") == "bad"
+            with pytest.raises(CircuitOpen):
+                served.run(market.run(Script("ok"), op=READ))
+            tile.get_by_role("button", name="Close").click()
+            tile.locator("header .badge", has_text="closed").wait_for()
+            assert served.run(market.run(Script("ok"), op=READ)) == "ok"
+    finally:
+        served.close()
+
+
+def test_chaos_is_switched_from_the_page(browser: Any) -> None:
+    """On and off; the button says what it will do."""
+    market = Pipeline(Chaos(rate=1, fault=ConnectionRefusedError), name="market")
+    served = Served(pipelines=(market,), controls=True)
+    try:
+        served.run(market.run(Script("ok"), op=READ))
+        for page in opened(browser, served, "chaos"):
+            visit(page, "/")
+            page.get_by_role("button", name="Switch on").click()
+            page.get_by_role("button", name="Switch off").wait_for()
+            served.run(fails(market))
+            page.get_by_role("button", name="Switch off").click()
+            page.get_by_role("button", name="Switch on").wait_for()
+            assert served.run(market.run(Script("ok"), op=READ)) == "ok"
+    finally:
+        served.close()
+
+
+def test_a_circuits_history_is_told_with_its_causes(browser: Any) -> None:
+    """The newest first, in words and as a ribbon; without controls there is no button."""
+    market = Pipeline(Breaker(min_calls=2, open_for=60), Chaos(rate=0, latency=1), name="market")
+    served = Served(pipelines=(market,))
+    try:
+        for page in opened(browser, served, "history"):
+            visit(page, "/")
+            for _ in range(2):
+                served.run(fails(market))
+            page.locator(".history li", has_text="2 of 2 calls").wait_for()
+            served.run(halve(market))
+            page.locator(".history li").nth(1).wait_for()
+            said = page.locator(".history li").all_inner_texts()
+            assert [line.split()[0] for line in said] == ["half-open", "open"]
+            assert page.locator(".tile svg").count() == 1
+            assert "opened\nonce" in page.locator(".tile dl").inner_text()
+            assert page.locator("main button:not([id^=sort])").count() == 0
+    finally:
+        served.close()
+
+
+async def halve(market: Pipeline) -> None:
+    market.states["breaker"]["default"].half_open("by hand")
 
 
 # -- how they are worked ---------------------------------------------------------------------------------------

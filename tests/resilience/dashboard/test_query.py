@@ -186,9 +186,10 @@ def test_errors_are_grouped_by_cause_operation_and_service() -> None:
         failed(51, 300, error__type="timeout", service="desk"),
         RETRIED,
         trace_of(span(60, status="error", name="SELECT")),
-        trace_of(attempt(61, error__type="reset")),  # its call is still to come
+        trace_of(attempt(61, error__type="early")),  # its call is still to come
     ]
-    groups = query.errors(traces)["groups"]
+    every = query.errors(traces)["groups"]
+    groups = [group for group in every if group["what"] == "call"]
     assert [(g["error_type"], g["op"], g["service"], g["count"]) for g in groups] == [
         ("reset", "ticker", "bot", 10), ("error", "SELECT", "bot", 1),
         ("timeout", "ticker", "bot", 1), ("timeout", "ticker", "desk", 1),
@@ -198,7 +199,9 @@ def test_errors_are_grouped_by_cause_operation_and_service() -> None:
     assert groups[3]["spark"] == [0] * 29 + [1]
     later = query.errors(traces, since=AT + 85, until=AT + 100)["groups"]
     assert [(g["count"], sum(g["spark"])) for g in later] == [(1, 1)]
-    assert query.errors([RETRIED]) == {"groups": []}
+    tries = [(g["error_type"], g["count"], g["example"]) for g in every if g["what"] == "attempt"]
+    assert (tries, every[: len(groups)]) == ([("early", 1, ids(61)), ("reset", 1, RETRIED.trace_id)], groups)
+    assert query.errors([trace_of(*hedged())]) == {"groups": []}
 
 
 def test_a_failure_is_counted_at_the_outermost_call_that_failed_by_it() -> None:
@@ -209,7 +212,9 @@ def test_a_failure_is_counted_at_the_outermost_call_that_failed_by_it() -> None:
     same = call(1, 3, parent=2, error__type="reset", op="inner", **bad)
     other = call(1, 4, parent=2, error__type="timeout", op="inner", **bad)
     groups = query.errors([trace_of(outer, middle, same, other)])["groups"]
-    assert [(g["error_type"], g["op"]) for g in groups] == [("reset", "ticker"), ("timeout", "inner")]
+    assert [(g["what"], g["error_type"], g["op"]) for g in groups] == [
+        ("call", "reset", "ticker"), ("call", "timeout", "inner"), ("attempt", "reset", "ticker"),
+    ]  # fmt: skip
     circle = trace_of(call(1, 1, parent=2, error__type="x", **bad), span(1, 2, 3), span(1, 3, 2))
     assert len(query.errors([circle])["groups"]) == 1
 

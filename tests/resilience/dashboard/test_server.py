@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import io
 import json
@@ -12,19 +13,21 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from served import ask, on_sockets, raw, served
 
 from exchanges import ExchangeManager
-from resilience import ConfigError, Op, Pipeline, Retry, cli, load
+from resilience import ConfigError, Op, Pipeline, PipelineRegistry, Retry, cli, load
 from resilience.config import check_file
 from resilience.dashboard import Dashboard, Store, api, door, server
 from resilience.dashboard.pages import Pages
-from resilience.telemetry import Tracer
+from resilience.telemetry import Handover, Tracer
 from resilience.testing import Script
 
 READ = Op("read", idempotent=True)
@@ -50,7 +53,8 @@ async def test_a_retried_call_can_be_found_opened_exported_and_imported() -> Non
         assert (summary["op"], summary["attempts"], listed["matched"]) == ("read", 2, 1)
         found = await ask(dashboard, f"/api/traces/{summary['trace_id']}")
         assert (found.status, len(found.json["spans"]), found.headers["Content-Type"]) == (200, 3, "application/json")
-        assert (await ask(dashboard, "/api/errors?since=0")).json == {"groups": []}  # the call itself went well
+        (group,) = (await ask(dashboard, "/api/errors?since=0")).json["groups"]  # the call itself went well
+        assert (group["what"], group["error_type"], group["count"]) == ("attempt", "ConnectionRefusedError", 1)
         assert (await ask(dashboard, "/api/heatmap?op=read&bins=5")).json["ms"]
         assert (await ask(dashboard, "/api/bubble?q=op:read")).json["selected"] == 1
         same = f"a={summary['trace_id']}&b={summary['trace_id']}"
@@ -349,6 +353,50 @@ async def test_it_leaves_pipelines_as_they_were() -> None:
     assert pipeline.observers == ()
     await dashboard.aclose()
     await retried(pipeline)
+
+
+@on_sockets
+async def test_a_registrys_pipelines_come_and_go_with_their_keys() -> None:
+    """Those from before, those that are made later, and none that was dropped: it is held by nobody."""
+    registry = PipelineRegistry(Pipeline(name="host"), most=2)
+    await registry["a"].run(Script("ok"), op=READ)
+    async with served(registry) as dashboard:
+        for key in "ab":
+            await registry[key].run(Script("ok"), op=READ)
+        shown = dashboard.live.snapshot()
+        assert [(row["pipeline"], row["calls"]) for row in shown["ops"]] == [("host/a", 1), ("host/b", 1)]
+        first = weakref.ref(registry["a"])
+        for key in "bc":
+            await registry[key].run(Script("ok"), op=READ)
+        assert [row["name"] for row in dashboard.live.snapshot()["pipelines"]] == ["host/b", "host/c"]
+        await asyncio.sleep(0)
+        gc.collect()
+        assert first() is None
+        dashboard.forget(registry)
+        registry["d"]
+        assert dashboard.live.snapshot()["pipelines"] == []
+        dashboard.watch(registry)
+        assert [row["name"] for row in dashboard.live.snapshot()["pipelines"]] == ["host/c", "host/d"]
+    assert [one.observers for one in registry.pipelines] == [(), ()]
+    registry["e"]
+    assert dashboard.live.tallies == []
+
+
+@on_sockets
+async def test_spans_that_also_go_elsewhere_are_told() -> None:
+    """The hand-over's counts, summed over the exporters; null where there is none."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    sent = InMemorySpanExporter()
+    provider.add_span_processor(Handover(sent, every=0.01))
+    here = market(observers=(Tracer(provider, "always"),))
+    async with served(here) as dashboard:
+        await here.run(Script("ok"), op=READ)
+        await asyncio.to_thread(provider.force_flush)
+        exporter = dashboard.live.snapshot()["exporter"]
+        assert exporter == {"queued": 0, "exported": 2, "failed": 0, "dropped": 0}
+    async with served(Pipeline(name="quiet")) as dashboard:
+        assert dashboard.live.snapshot()["exporter"] is None
+    provider.shutdown()
 
 
 @on_sockets

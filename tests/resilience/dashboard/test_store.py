@@ -169,8 +169,8 @@ def test_a_listener_is_woken_once_and_gets_each_changed_call_once() -> None:
     store.add(retried(2))
     store.add([span(1, 70, 1)])
     assert woken == [1]
-    summaries, skipped = tail.take()
-    assert [(s.trace_id, s.spans) for s in summaries] == [(ids(1), 4), (ids(2), 3)]
+    traces, skipped = tail.take()
+    assert [(t.trace_id, t.summary.spans) for t in traces] == [(ids(1), 4), (ids(2), 3)]
     assert skipped == 0
     store.add(retried(3))
     assert woken == [1, 1]
@@ -185,8 +185,8 @@ def test_a_listener_that_does_not_look_holds_the_newest_thousand() -> None:
     store = Store()
     tail = store.listen(lambda: None)
     store.add(call(number) for number in range(1, 1_101))
-    summaries, skipped = tail.take()
-    assert (len(summaries), skipped, summaries[0].trace_id) == (1_000, 100, ids(101))
+    traces, skipped = tail.take()
+    assert (len(traces), skipped, traces[0].trace_id) == (1_000, 100, ids(101))
 
 
 def test_processes_are_known_and_bounded() -> None:

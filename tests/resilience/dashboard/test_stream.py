@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from served import ask, on_sockets, served
+from traces import retried, span, trace_of
 
 from resilience import Op, Pipeline, Retry
 from resilience.dashboard import stream
@@ -119,6 +120,20 @@ async def test_kept_traces_arrive_live() -> None:
         )
         (listed,) = (await ask(dashboard, "/api/traces")).json["traces"]
         assert set(summary) == set(listed)
+        assert summary["why"] == listed["why"] == "1 refused connection, second attempt won."
+
+
+@on_sockets
+async def test_a_call_that_brought_no_sentence_arrives_with_one() -> None:
+    """As in the list; only one of very many spans is told without."""
+    async with served() as dashboard, listening(dashboard) as events:
+        await events.next("snapshot")
+        *attempts, whole = retried(1)
+        whole.attributes.pop("resilience.why")
+        dashboard.store.add([*attempts, whole])
+        assert (await events.next("trace"))["why"].startswith("1 reset, ")
+        dashboard.store.add(span(1, number, 1) for number in range(10, 80))
+        assert (await events.next("trace"))["why"] == ""
 
 
 @on_sockets
@@ -192,8 +207,7 @@ def test_what_a_listener_has_not_read_is_bounded() -> None:
 
         class Tail:
             def take(self) -> tuple[list[Any], int]:
-                summary = type("S", (), {"to_json": lambda self: {"x": 1}})()
-                return [summary] * 100, 7
+                return [trace_of(*retried(1))] * 100, 7
 
         for _ in range(4):
             assert hub._tell_traces(Tail(), 90) == 90  # type: ignore[arg-type]

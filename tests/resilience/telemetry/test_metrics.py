@@ -36,6 +36,7 @@ from resilience.events import CallStarted, StateChanged
 from resilience.telemetry import Metrics
 from resilience.telemetry.families import Family, read
 from resilience.telemetry.measures import BOUNDS, OTHER, OTHER_ERROR, Example, Histogram, Operation, bounded
+from resilience.telemetry.prometheus import render
 from resilience.telemetry.records import judged
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
 
@@ -464,10 +465,37 @@ async def test_a_breakers_mode_is_told_in_place_of_its_state(mode: Any, code: in
 class Session:
     """What a pool may lend: it tells of its connections."""
 
-    def status(self) -> dict[str, int]:
-        return {"limit": 30, "open": 5, "idle": 3, "connections_opened": 9, "connections_discarded": 4}
+    def status(self) -> dict[str, Any]:
+        servers: Any = {"h:443": {"active": 2, "idle": 3, "requests": 7}, "[::1]:80": {"active": 0, "idle": 0}, "x": 1}
+        return {
+            "limit": 30,
+            "open": 5,
+            "idle": 3,
+            "connections_opened": 9,
+            "connections_discarded": 4,
+            "servers": servers,
+        }
 
     async def get(self) -> None: ...
+
+
+@virtual
+async def test_connections_and_requests_are_told_by_server_as_the_conventions_say() -> None:
+    """Over all pools, once for a pool that is shared; numbers that do not apply are left out, wherever it goes."""
+    metrics, shared = Metrics(), dict[str, Any]()
+    for name in ("p", "q"):
+        pipeline = Pipeline(Pool(open=Session, name="rest"), name=name, observers=(metrics,), shared=shared)
+        await pipeline.run(Session.get, op=READ)
+    other = Pipeline(Pool(open=Session, name="other"), name="o", observers=(metrics,))
+    await other.run(Session.get, op=READ)
+    assert values(metrics, "http.client.open_connections") == {
+        ("active", "h", "443"): 4, ("idle", "h", "443"): 6, ("active", "::1", "80"): 0, ("idle", "::1", "80"): 0,
+    }  # fmt: skip
+    assert values(metrics, "http.client.active_requests") == {("h", "443"): 14, ("::1", "80"): 0}
+    text = render(metrics)
+    assert "# TYPE http_client_open_connections gauge" in text
+    assert 'http_client_open_connections{http_connection_state="idle",server_address="h",server_port="443"} 6\n' in text
+    assert 'http_client_active_requests{server_address="h",server_port="443"} 14\n' in text
 
 
 @virtual

@@ -1,7 +1,6 @@
 """OTLP end to end, into a receiver that nobody here wrote: `otelsink` of the package oteltest.
 
-It runs where that is installed (``pip install oteltest``). It is in none of our extras, because it brings Flask and
-gRPC along, eight megabytes for one test.
+It runs where that is installed (``pip install oteltest``), and is skipped loudly elsewhere.
 """
 
 from __future__ import annotations
