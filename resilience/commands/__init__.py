@@ -5,13 +5,14 @@ What a command needs it imports when it runs, so that ``resilience --help`` stay
 
 from __future__ import annotations
 
-from . import check, dashboard, schema
+from . import check, dashboard, schema, whatif
 
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "check": check,
     "schema": schema,
+    "whatif": whatif,
     "dashboard": dashboard,
 }
 """The subcommands by name, in the order in which they are listed."""

@@ -21,7 +21,7 @@ __all__ = ["Curve", "Sample"]
 
 
 class Sample(NamedTuple):
-    """One attempt: how long it was seen, in seconds, whether an answer ended it, and how many attempts it stands for."""
+    """One attempt: the seconds for which it was seen, whether an answer ended it, and how many it stands for."""
 
     seconds: float
     answered: bool

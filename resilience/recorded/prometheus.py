@@ -1,7 +1,7 @@
 """Reading a Prometheus range query from a file: histograms of how long attempts took, by operation.
 
-The file is what ``/api/v1/query_range`` answers for ``resilience_attempt_duration_seconds_bucket``. A histogram knows in
-which bucket a quantile lies and no more: what comes of it are intervals, never points.
+The file is what ``/api/v1/query_range`` answers for ``resilience_attempt_duration_seconds_bucket``. A histogram knows
+in which bucket a quantile lies and no more: what comes of it are intervals, never points.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -79,7 +80,9 @@ def read_range(path: str) -> list[Histogram]:
     except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{path}: is no range query of Prometheus as JSON ({type(error).__name__}: {error})") from None
+        raise ConfigError(
+            f"{path}: is no range query of Prometheus as JSON ({type(error).__name__}: {error})"
+        ) from None
     if not sums:
         raise ConfigError(f"{path}: holds no series of {METRIC}; query that one, with all its labels")
     return [_histogram(key, sums[key]) for key in sorted(sums)]
@@ -104,7 +107,7 @@ def _add(
 def _grown(values: Sequence[float]) -> float:
     """How far a counter went in the range. Where it falls, the process was started anew, and it began at zero."""
     grown = 0.0
-    for before, after in zip(values, values[1:], strict=False):
+    for before, after in pairwise(values):
         grown += after - before if after >= before else after
     return grown
 

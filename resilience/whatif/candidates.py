@@ -6,11 +6,12 @@ dice.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, PipelineWarning
 from ..pipeline import Pipeline
 from ..policies.pool import Pool
 from ..policy import Bindable
@@ -29,7 +30,9 @@ class Candidate:
 
     def pipeline(self, seed: int) -> Pipeline:
         """A pipeline that remembers nothing yet."""
-        return Pipeline(*self.policies, name=self.name, classify=classify, seed=seed, shared={})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PipelineWarning)  # a candidate may be a bad one: that is what is asked
+            return Pipeline(*self.policies, name=self.name, classify=classify, seed=seed, shared={})
 
 
 def read_candidates(path: str, pipelines: Sequence[str] = ()) -> list[Candidate]:

@@ -9,7 +9,6 @@ to be compared with. Latencies are averaged as logarithms, since they are skewed
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
@@ -164,10 +163,8 @@ def _latency(runs: Sequence[Measures], name: str, confidence: float) -> Figure |
 
 
 def _averaged(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    total: Counter[str] = Counter()
-    for found in shares:
-        total.update(found)  # type: ignore[arg-type]  # a counter of floats adds them all the same
-    return {reason: total[reason] / len(shares) for reason in sorted(total)}
+    reasons = sorted({reason for found in shares for reason in found})
+    return {reason: fmean(found.get(reason, 0.0) for found in shares) for reason in reasons}
 
 
 # -- who is dominated -----------------------------------------------------------------------------------------
@@ -183,9 +180,7 @@ def _dominator(name: str, measured: Mapping[str, Sequence[Measures]], confidence
     return None
 
 
-def _better(
-    runs: Sequence[Measures], others: Sequence[Measures], axis: tuple[_Axis, bool], confidence: float
-) -> int:
+def _better(runs: Sequence[Measures], others: Sequence[Measures], axis: tuple[_Axis, bool], confidence: float) -> int:
     """1 if the first are better, -1 if worse, 0 if nobody can tell: by the paired differences, run by run.
 
     Where only one of the two has the figure at all (too few calls succeeded for it), that one is better.

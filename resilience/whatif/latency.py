@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import NormalDist
 
 from ..errors import ConfigError
@@ -42,7 +43,7 @@ class Latency:
         points = sorted((quantile(name), seconds) for name, seconds in self.percentiles.items())
         if len(points) == 1:
             raise ConfigError("Latency: percentiles has one, must have two at least, or write the one as a number")
-        if any(later <= earlier for (_, earlier), (_, later) in zip(points, points[1:], strict=False)):
+        if any(later <= earlier for (_, earlier), (_, later) in pairwise(points)):
             raise ConfigError("Latency: percentiles must grow: a higher one takes longer")
         for seconds in self.samples:
             check("Latency", "samples", seconds, least=0)

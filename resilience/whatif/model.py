@@ -76,7 +76,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """From `at` on, for `lasts`: a `share` of the attempts end as `kind`, or the server has only `capacity` of its own."""
+    """From `at` on, for `lasts`: a `share` of attempts end as `kind`, or the server keeps a share of its `capacity`."""
 
     at: Seconds
     lasts: Seconds

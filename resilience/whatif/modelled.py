@@ -53,7 +53,9 @@ class Modelled:
         """Moments at this rate, more of them in a surge: each step is drawn at rate one, then bent by the rate."""
         steady = self.model.arrivals == "steady"
         kinks = sorted({0.0, *(s.at for s in self.model.surges), *(s.at + s.lasts for s in self.model.surges)})
-        rates = [per_second * math.prod(s.times for s in self.model.surges if s.at <= at < s.at + s.lasts) for at in kinks]
+        rates = [
+            per_second * math.prod(s.times for s in self.model.surges if s.at <= at < s.at + s.lasts) for at in kinks
+        ]
         passed = _Work(kinks, rates)
         work, count = 0.5 if steady else 0.0, 0
         while True:
