@@ -16,7 +16,7 @@ import msgspec
 
 from ..errors import ConfigError
 from ..estimates import share
-from .traces import bytes_of
+from .traces import bytes_of, head_of
 
 __all__ = ["Histogram", "is_range", "read_range"]
 
@@ -63,7 +63,7 @@ class Histogram:
 
 def is_range(path: str) -> bool:
     """Is this file an answer of Prometheus?"""
-    head = bytes_of(path)[:4096].lstrip()
+    head = head_of(path, 4096).lstrip()
     return head.startswith(b"{") and (b'"resultType"' in head or b'"status"' in head) and b"resourceSpans" not in head
 
 

@@ -18,7 +18,7 @@ from ..dashboard.wire import IngestError, Limits
 from ..errors import ConfigError
 from .calls import Recording, recording_of
 
-__all__ = ["bytes_of", "read_traces"]
+__all__ = ["bytes_of", "head_of", "read_traces"]
 
 _SQLITE = b"SQLite format 3\x00"
 _MOST_BYTES = 2**30
@@ -27,9 +27,7 @@ _LIMITS = Limits(request=_MOST_BYTES, decompressed=_MOST_BYTES, spans=5_000_000,
 
 def read_traces(path: str) -> Recording:
     """The calls in a file. Raises `ConfigError`, one line that names the file."""
-    with _open(path) as file:
-        head = file.read(len(_SQLITE))
-    spans = _of_sqlite(path) if head == _SQLITE else _of_json(path)
+    spans = _of_sqlite(path) if head_of(path, len(_SQLITE)) == _SQLITE else _of_json(path)
     found = recording_of(spans, path)
     if not found.calls:
         raise ConfigError(f"{path}: holds no call of a pipeline; record some with the dashboard or with OTLP")
@@ -43,6 +41,15 @@ def bytes_of(path: str) -> bytes:
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{path}: is larger than {_MOST_BYTES // 2**30} GiB; give a shorter piece of time")
     return content
+
+
+def head_of(path: str, count: int) -> bytes:
+    """The first bytes of a file. Raises `ConfigError`."""
+    with _open(path) as file:
+        try:
+            return file.read(count)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _open(path: str) -> BinaryIO:

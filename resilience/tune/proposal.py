@@ -38,8 +38,8 @@ class Proposal:
 
 
 def time_text(seconds: float) -> str:
-    """Seconds as YAML spells them: ``812ms``, ``1250ms``, ``12.3s``."""
-    return f"{seconds:.10g}s" if seconds >= 10 else f"{seconds * 1000:.10g}ms"
+    """Seconds as YAML spells them: ``812ms``, ``1250ms``, ``2s``, ``12.3s``."""
+    return f"{seconds:.10g}s" if seconds >= 10 or seconds == int(seconds) else f"{seconds * 1000:.10g}ms"
 
 
 def up(seconds: float) -> float:

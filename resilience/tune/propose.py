@@ -156,7 +156,7 @@ def _changed(proposal: Proposal, file: str, text: str, pipeline: str) -> str:
         position = _position(text, file, pipeline, "retry")
         return insert_after(text, file, ("pipelines", pipeline, position), f"{proposal.policy}: {_body(proposal)}")
     position = _position(text, file, pipeline, proposal.policy)
-    place = ("pipelines", pipeline, position, proposal.policy, *proposal.path)
+    place: tuple[str | int, ...] = ("pipelines", pipeline, position, proposal.policy, *proposal.path)
     return put(text, file, place, value, single=single(spelled(proposal.policy)) or "")
 
 

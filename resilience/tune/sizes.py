@@ -47,8 +47,8 @@ def places_for(calls: Sequence[Call], now: int) -> Proposal:
     total = sum(call.weight for call in calls)
     refused = sum(call.weight for call in calls if call.error == "bulkhead_full") / total if total else 0.0
     evidence = (
-        f"In the busiest {_WINDOW:g} s {load:.3g} attempts were under way on average (Little's law), which takes {needed} "
-        f"places with room for chance; {refused:.2%} of calls were refused a place."
+        f"In the busiest {_WINDOW:g} s {load:.3g} attempts were under way on average (Little's law), which takes "
+        f"{needed} places with room for chance; {refused:.2%} of calls were refused a place."
     )
 
     def say(more: str, value: int | None = None) -> Proposal:

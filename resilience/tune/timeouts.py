@@ -17,6 +17,7 @@ __all__ = ["curve_of", "from_histogram", "name_of", "timeout_for"]
 
 _CUT = ("timeout", "deadline_exceeded")
 _GAP = 2.0  # times the slowest answer
+_WIDE = 1.5  # times the value: a wider interval is no basis for a proposal
 
 
 def name_of(q: float) -> str:
@@ -71,10 +72,12 @@ def timeout_for(
     if value is None or bounds is None:
         return say(
             f"{name} is not known: only {curve.answered:.2%} of {curve.count} attempts were answered as far as anybody "
-            f"waited ({curve.longest:.3g} s), and the rest was cut off while others were still answering. Record with a "
-            f"longer timeout, or ask for a lower quantile (--quantile)."
+            f"waited ({curve.longest:.3g} s), and the rest was cut off while others were still answering. Record with "
+            "a longer timeout, or ask for a lower quantile (--quantile)."
         )
     low, high, how = bounds
+    if high > _WIDE * value or value > _WIDE * low:
+        return say(f"{name} lies between {_ms(low)} and {_ms(high)}: that is no knowledge. Record more.")
     evidence = (
         f"{name} of {curve.count} attempts is {_ms(value)} ({confidence:.4g} interval {_ms(low)} to {_ms(high)}, {how}"
         f"{f'; {curve.cut} of them ended without an answer and count as longer' if curve.cut else ''})."
@@ -111,8 +114,8 @@ def from_histogram(histogram: Histogram, q: float, confidence: float, now: float
     low, high, sure = found
     evidence = (
         f"{name} of {histogram.count:.0f} attempts lies in the bucket from {_ms(low)} to {_ms(high)} (with "
-        f"{confidence:.4g} confidence at most {_ms(sure)}); a histogram tells no more, and its attempts include our own "
-        "queues. Traces would give a point."
+        f"{confidence:.4g} confidence at most {_ms(sure)}); a histogram tells no more, and its attempts include our "
+        "own queues. Traces would give a point."
     )
     if low < now <= sure:
         return say(f"{evidence} The timeout lies there already.")

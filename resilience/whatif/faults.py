@@ -53,8 +53,11 @@ class Fault:
     """A share `rate` of attempts goes wrong in this way, `after` so many seconds.
 
     Without `after`: at once where nothing is sent, after 5 minutes for a hang, else after as long as an answer would
-    have taken. `retry_after`: what a throttled answer asks for. ``stale`` strikes reused connections, never an attempt
-    that asks for a fresh one.
+    have taken. `retry_after`: what a throttled answer asks for.
+
+    ``reset`` and ``stale`` break a connection before any byte of an answer: on a reused one, which nearly all are, a
+    transport sends an idempotent call again at once on a fresh one. A reset strikes that one as well, ``stale`` (a
+    server that closed while the connection was idle) never.
     """
 
     kind: FaultKind

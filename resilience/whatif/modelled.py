@@ -148,7 +148,9 @@ class _Exchange:
         whole = self._reaches(now, seconds)
         if whole.error is not None:
             return whole
-        return Answer(whole.seconds if after is None else after, error_of(kind, pause))
+        # Connections are taken to be reused, as nearly all are; a transport calls their reset stale, unless it was new.
+        stale = kind == "reset" and not fresh
+        return Answer(whole.seconds if after is None else after, error_of(kind, pause), stale=stale)
 
     def _reaches(self, now: float, seconds: float) -> Answer:
         """The request arrives: the server may turn it away, or make it wait."""
