@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ..dashboard.rows import Span
 from ..dashboard.summary import error_of, number, outcome_of, text
@@ -120,7 +121,7 @@ def _call(span: Span, attempts: Sequence[Span], zero: int) -> Call:
         outcome=outcome_of(span),
         error=error_of(span),
         weight=1.0 / probability if 0 < probability <= 1 else 1.0,
-        attempts=[_attempt(each, after, zero) for each, after in zip(ordered, [*ordered[1:], None], strict=True)],
+        attempts=[_attempt(each, after, zero) for each, after in zip_longest(ordered, ordered[1:])],
     )
 
 

@@ -62,7 +62,9 @@ class Market:
     seed: int = 1
     sent: list[float] = field(default_factory=list)
 
-    def record(self, policies: Sequence[Any], calls: int, *, traces: Any = "always", sample: float = 0.01) -> list[Span]:
+    def record(
+        self, policies: Sequence[Any], calls: int, *, traces: Any = "always", sample: float = 0.01
+    ) -> list[Span]:
         """The spans of so many calls of each operation through these policies."""
         kept = _Rows()
         provider = TracerProvider()
@@ -73,7 +75,9 @@ class Market:
         loop = VirtualLoop()
         with pytest.MonkeyPatch.context() as patch:  # the wall clock, which starts of spans are told by
             patch.setattr("resilience.telemetry.records.time_ns", lambda: int((EPOCH + loop.time()) * 1e9))
-            patch.setattr("resilience.telemetry.around.time_ns", lambda: int((EPOCH + loop.time()) * 1e9), raising=False)
+            patch.setattr(
+                "resilience.telemetry.around.time_ns", lambda: int((EPOCH + loop.time()) * 1e9), raising=False
+            )
             loop.run(self._play(pipeline, calls))
         return kept.rows
 
