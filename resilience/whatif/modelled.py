@@ -184,7 +184,7 @@ class _Queue:
         """Seconds until a request that comes now is done; None if the queue is full."""
         done = self._work.by(now)
         taken = max(self._taken, done)
-        if taken - done >= self._longest:
+        if taken - done > self._longest - 1 + 1e-9:  # a request that is half done still takes its place
             return None
         self._taken = taken + 1.0
         return max(self._work.when(self._taken) - now, 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ import pytest
 from exchanges import ExchangeManager
 from exchanges.bybit.simulator import Simulator
 from resilience.whatif import Modelled, compare, read_candidates
-from resilience.whatif.latency import Latency
 from resilience.whatif.faults import Fault
+from resilience.whatif.latency import Latency
 from resilience.whatif.measure import quantile_of
 from resilience.whatif.model import Model, Operation
 
@@ -58,22 +59,22 @@ async def called(path: Path, calls: int, rate: float, faults: object = None) -> 
     dice = random.Random(5)
     good: list[float] = []
     loop = asyncio.get_running_loop()
-    async with Simulator(seed=3, faults=faults) as simulator:  # type: ignore[arg-type]
-        async with ExchangeManager.load(str(path), base_url=simulator.url) as manager:
-            await manager.fetch_ticker("bybit", "BTCUSDT") if faults is None else None
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(Simulator(seed=3, faults=faults))  # type: ignore[arg-type]
+        manager = await stack.enter_async_context(ExchangeManager.load(str(path), base_url=simulator.url))
 
-            async def one() -> None:
-                begun = loop.time()
-                try:
-                    await manager.fetch_ticker("bybit", "BTCUSDT")
-                except Exception:
-                    return
-                good.append(loop.time() - begun)
+        async def one() -> None:
+            begun = loop.time()
+            try:
+                await manager.fetch_ticker("bybit", "BTCUSDT")
+            except Exception:
+                return
+            good.append(loop.time() - begun)
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(calls):
-                    group.create_task(one())
-                    await asyncio.sleep(dice.expovariate(rate))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(calls):
+                group.create_task(one())
+                await asyncio.sleep(dice.expovariate(rate))
     return len(good) / calls, sorted(good)
 
 
