@@ -82,13 +82,13 @@ def test_a_simulated_call_never_sleeps() -> None:
 def test_what_is_known_in_advance_is_predicted() -> None:
     """A tenth of attempts fail at once: 90 % succeed, 99 % with a second attempt, which sends 1.1 requests a call."""
     faults = (Fault("server_error", 0.1),)
-    found = tried(ONCE, TWICE, faults=faults, seconds=20.0, runs=4)
+    found = tried(ONCE, TWICE, faults=faults, seconds=10.0, runs=4)
     once, twice = found.results
     assert once.success.mean.low <= 0.90 <= once.success.mean.high
     assert twice.success.mean.low <= 0.99 <= twice.success.mean.high
-    assert twice.load.mean.value == pytest.approx(1.1, abs=0.01)
+    assert twice.load.mean.value == pytest.approx(1.1, abs=0.02)
     assert once.load.mean.value == 1.0
-    assert once.failed == {"http_503": pytest.approx(0.1, abs=0.01)}
+    assert once.failed == {"http_503": pytest.approx(0.1, abs=0.02)}
     p50 = once.latency["p50"]
     assert p50 is not None
     assert p50.mean.low <= 0.05 <= p50.mean.high
@@ -115,7 +115,7 @@ def test_a_run_without_a_failure_is_no_certainty() -> None:
 
 def test_a_naive_client_never_recovers_and_the_default_pipeline_does() -> None:
     """The storm of tests/resilience/test_storm.py, stated as a model: the same collapse, the same recovery."""
-    storm = Storm()
+    storm = Storm(load=40.0, capacity=50.0)
     model = Model(
         version=1,
         operations={"stormy": Operation(rate=f"{storm.load:g}/s", latency=0.0)},

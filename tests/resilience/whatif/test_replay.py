@@ -21,7 +21,7 @@ MARKET = {"ticker": lognormal(0.05, 0.5), "ohlcv": lognormal(0.15, 0.3)}
 
 @pytest.fixture(scope="module")
 def whole() -> Recording:
-    return recording_of(Market(MARKET, resets=0.05, hangs=0.02).record(POLICIES, 1_200))
+    return recording_of(Market(MARKET, resets=0.05, hangs=0.02).record(POLICIES, 800))
 
 
 def share_of(recording: Recording) -> float:
@@ -30,7 +30,7 @@ def share_of(recording: Recording) -> float:
 
 def test_the_recorded_configuration_is_predicted(whole: Recording) -> None:
     """Its share of successes and its p99 lie in the interval of one run."""
-    (result,) = compare([Candidate("same", POLICIES)], Replay(whole), replications=8, confidence=0.99).results
+    (result,) = compare([Candidate("same", POLICIES)], Replay(whole), replications=5, confidence=0.99).results
     p99 = quantile_of(sorted(each.seconds for each in whole.calls if each.outcome == "ok"), 0.99)
     assert p99 is not None
     figure = result.latency["p99"]
@@ -46,7 +46,7 @@ def test_what_was_sampled_is_as_many_again() -> None:
     assert len(sampled.calls) < 1_000
     world = Replay(sampled)
     assert len(world.arrivals(Dice(1))) == pytest.approx(2_400, rel=0.15)
-    (result,) = compare([Candidate("same", POLICIES)], world, replications=4, confidence=0.99).results
+    (result,) = compare([Candidate("same", POLICIES)], world, replications=2, confidence=0.99).results
     assert result.success.mean.value == pytest.approx(0.995, abs=0.004)
 
 
@@ -54,7 +54,7 @@ def test_a_longer_timeout_does_not_wake_the_dead(whole: Recording) -> None:
     """What hung, hangs: a candidate that waits longer only waits longer. A third attempt saves calls."""
     patient = Candidate("patient", [Retry(attempts=2, wait=0.1, budget=None), Timeout(5)])
     third = Candidate("third", [Retry(attempts=4, wait=0.1, budget=None), Timeout(0.5)])
-    first, second = compare([patient, third], Replay(whole), replications=3).results
+    first, second = compare([patient, third], Replay(whole), replications=2).results
     slow, quick = first.latency["p99"], second.latency["p99"]
     assert slow is not None
     assert quick is not None
