@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -14,6 +14,7 @@ __all__ = ["rate_for"]
 
 _FEWEST = 3
 _ROOM = 0.9
+_TOGETHER = 0.005  # seconds: of requests that are let go together nobody knows which arrives first
 
 
 def rate_for(calls: Sequence[Call], now: str) -> Proposal:
@@ -22,7 +23,9 @@ def rate_for(calls: Sequence[Call], now: str) -> Proposal:
     sent = sorted((a.start, call.weight, a.outcome) for call in calls for a in call.attempts if a.asked)
     starts = [start for start, _, _ in sent]
     sums = [0.0, *accumulate(weight for _, weight, _ in sent)]
-    before = [sums[i] - sums[bisect_left(starts, start - window)] for i, (start, _, _) in enumerate(sent)]
+    before = [
+        sums[bisect_right(starts, start + _TOGETHER)] - sums[bisect_left(starts, start - window)] for start in starts
+    ]
     throttled = [seen for seen, (_, _, outcome) in zip(before, sent, strict=True) if outcome == "throttled"]
     unit = now.replace(" ", "").partition("/")[2]
     told = sorted({a.limit for call in calls for a in call.attempts if a.limit is not None})
@@ -32,12 +35,12 @@ def rate_for(calls: Sequence[Call], now: str) -> Proposal:
         return Proposal("rate_limit", ("rate",), "", now, value, evidence + said)
 
     if len(throttled) < _FEWEST:
-        most = max(before, default=0.0) + (1 if before else 0)
+        most = max(before, default=0.0)
         return say(
             f"{len(throttled)} attempts were throttled, with up to {most:.0f} sent in {unit}: nothing to change."
         )
     least = min(throttled)
-    evidence = f"{len(throttled)} attempts were throttled, the earliest with {least:.0f} sent in the {unit} before."
+    evidence = f"{len(throttled)} attempts were throttled, the earliest when {least:.0f} had been sent in {unit}."
     proposed = int(least * _ROOM)
     if proposed < 1:
         return say(f"{evidence} Other programs seem to spend the same limit: no rate of ours would help.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -28,15 +29,24 @@ seconds: 5s
 """
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same traffic as OTLP JSON and as a store."""
+    folder = tmp_path_factory.mktemp("recorded")
+    policies = [Deadline(10), Retry(attempts=3), Timeout(2)]
+    spans = Market({"ticker": lognormal(0.05, 0.5)}, resets=0.02).record(policies, 800)
+    as_json(spans, folder / "t.json")
+    as_store(spans, folder / "t.sqlite")
+    return folder
+
+
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def files(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(CONFIG)
     (tmp_path / "m.yaml").write_text(MODEL)
-    policies = [Deadline(10), Retry(attempts=3), Timeout(2)]
-    spans = Market({"ticker": lognormal(0.05, 0.5)}, resets=0.02).record(policies, 800)
-    as_json(spans, tmp_path / "t.json")
-    as_store(spans, tmp_path / "t.sqlite")
+    for name in ("t.json", "t.sqlite"):
+        shutil.copy(recorded / name, tmp_path)
     return tmp_path
 
 
@@ -115,7 +125,7 @@ def test_whatif_replays_what_was_recorded(files: Path, capsys: pytest.CaptureFix
     [
         (("whatif", "c.yaml"), "one of the arguments --traffic --model is required"),
         (("whatif", "c.yaml", "--model", "none.yaml"), "none.yaml: cannot be read"),
-        (("whatif", "c.yaml", "--model", "c.yaml"), "c.yaml:2:1: pipelines: unknown key"),
+        (("whatif", "c.yaml", "--model", "c.yaml"), "c.yaml:1:1: $: the key operations is missing (and 1 more)"),
         (("whatif", "c.yaml", "--model", "m.yaml", "--runs", "1"), "--runs is 1, must be a whole number of at least 2"),
         (("whatif", "c.yaml", "--model", "m.yaml", "--confidence", "1%"), "--confidence is 1%"),
         (("whatif", "c.yaml", "--traffic", "t.json", "--calls", "5"), "use --seconds"),

@@ -39,8 +39,8 @@ def model(**more: object) -> Model:
         ("version: 1\noperations: {a: {rate: 1/s, latency: 1s}}\nfaults: [{kind: rest, rate: 1%}]", "reset"),
         ("version: 1\noperations: {a: {rate: 1/s, latency: 1s}}\nfaults: [{kind: reset, rate: 1%, retry_after: 1s}]",
          "means nothing to reset"),
-        ("version: 1\noperations: {a: {rate: 1/s, latency: 1s, faults: [{kind: hang, rate: 60%}, {kind: reset, rate: 60%}]"
-         "}}",
+        ("version: 1\noperations: {a: {rate: 1/s, latency: 1s, faults: [{kind: hang, rate: 60%}, {kind: reset, rate: "
+         "60%}]}}",
          "add up to 120%"),
         ("version: 1\noperations: {a: {rate: 1/s, latency: 1s}}\noutages: [{at: 1s, lasts: 1s}]", "either kind"),
         ("version: 1\noperations: {a: {rate: 1/s, latency: 1s}}\noutages: [{at: 1s, lasts: 1s, capacity: 10%}]",
