@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..config import Document, InvalidConfig, Problems
 from ..config.build import read_pipelines
 from ..orders import check_order
@@ -28,5 +30,14 @@ def complaint(before: str, after: str, name: str, pipeline: str) -> str:
         stacks = stacks_of(after, name)
     except InvalidConfig as error:
         return str(error.problems[0].text)
-    said = {finding.message for finding in check_order(stacks_of(before, name)[pipeline])}
-    return next((finding.message for finding in check_order(stacks[pipeline]) if finding.message not in said), "")
+    old, new = stacks_of(before, name)[pipeline], stacks[pipeline]
+    said = {finding.message for finding in check_order(old)}
+    told = next((finding.message for finding in check_order(new) if finding.message not in said), "")
+    return told or ("" if _one_differs(old, new) else "the change would concern more, or less, than one policy")
+
+
+def _one_differs(old: Sequence[Policy], new: Sequence[Policy]) -> bool:
+    """Whether one policy was changed, or one added, and nothing else: a mistake in cutting the text would show here."""
+    if len(new) == len(old):
+        return sum(a != b for a, b in zip(old, new, strict=True)) == 1
+    return len(new) == len(old) + 1 and sum(policy not in old for policy in new) == 1

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..config.document import Document
-from ..config.registry import POLICIES, single, spelled
+from ..config.document import Document, Node
+from ..config.registry import single, spelled
 from ..descriptor import kind_of
 from ..errors import ConfigError
 from ..recorded import Call, Histogram, Recording
@@ -152,24 +152,24 @@ def _applied(proposal: Proposal, file: str, text: str, pipeline: str) -> tuple[P
 
 def _changed(proposal: Proposal, file: str, text: str, pipeline: str) -> str:
     value = proposal.value or ""
-    if proposal.new:
-        position = _position(text, file, pipeline, "retry")
-        return insert_after(text, file, ("pipelines", pipeline, position), f"{proposal.policy}: {_body(proposal)}")
-    position = _position(text, file, pipeline, proposal.policy)
-    place: tuple[str | int, ...] = ("pipelines", pipeline, position, proposal.policy, *proposal.path)
-    return put(text, file, place, value, single=single(spelled(proposal.policy)) or "")
-
-
-def _body(proposal: Proposal) -> str:
-    return f"{{{proposal.path[0]}: {proposal.value}}}"
-
-
-def _position(text: str, file: str, pipeline: str, policy: str) -> int:
-    """Where in the list of policies this one stands, as the file writes it. Raises `NotEditable`."""
     pipelines = Document.parse(text, file).get("pipelines")
-    entries = None if pipelines is None else pipelines.get(pipeline)
-    assert policy in POLICIES  # noqa: S101 (ours)
-    for position, entry in enumerate(entries or ()):
+    stack = None if pipelines is None else pipelines.get(pipeline)
+    if stack is None:
+        raise NotEditable("the pipeline stands in another file")
+    place: tuple[str | int, ...] = ("pipelines", pipeline)
+    if stack.kind == "mapping":  # what it says otherwise than the pipeline that it extends
+        place = (*place, proposal.policy)
+    elif proposal.new:
+        entry = f"{proposal.policy}: {{{proposal.path[0]}: {value}}}"
+        return insert_after(text, file, (*place, _position(stack, "retry")), entry)
+    else:
+        place = (*place, _position(stack, proposal.policy), proposal.policy)
+    return put(text, file, (*place, *proposal.path), value, single=single(spelled(proposal.policy)) or "")
+
+
+def _position(stack: Node, policy: str) -> int:
+    """Where in the list of policies this one stands, as the file writes it. Raises `NotEditable`."""
+    for position, entry in enumerate(stack):
         if entry.kind == "mapping" and policy in entry:
             return position
         if entry.kind == "scalar" and entry.text == policy:

@@ -54,6 +54,15 @@ def test_what_cannot_be_cut_surely_is_refused(text: str, monkeypatch: pytest.Mon
             put(HEAD + text, "c", ["pipelines", "a", 0, "timeout", "seconds"], "1s", single="seconds")
 
 
+def test_a_pipeline_that_extends_another_says_otherwise() -> None:
+    """Its changes are keys of a mapping, which need no list; a value alone grows as it does there."""
+    text = "pipelines:\n  a: {extends: virtuoso}\n  b:\n    extends: a\n    timeout: 5s\n"
+    place = ["pipelines", "a", "timeout", "per_op", "x"]
+    assert "a: {extends: virtuoso, timeout: {per_op: {x: 1s}}}" in put(text, "c", place, "1s", single="seconds")
+    place[1] = "b"
+    assert "timeout: {seconds: 5s, per_op: {x: 1s}}" in put(text, "c", place, "1s", single="seconds")
+
+
 def test_an_entry_is_inserted() -> None:
     """Above the comment that belongs to the next one; in brackets too; not where nothing follows."""
     block = f"{HEAD}    - retry\n    # of one\n    - timeout: 1s\n"
@@ -73,4 +82,7 @@ def test_the_checks_are_asked_about_what_is_new() -> None:
     before = f"{HEAD}    - retry\n    - fallback: {{value: 1}}\n    - deadline: 1s\n    - timeout: 500ms\n"
     assert complaint(before, before.replace("500ms", "600ms"), "c", "a") == ""
     assert "never comes" in complaint(before, before.replace("500ms", "2s"), "c", "a")
+    assert "more, or less, than one policy" in complaint(before, before, "c", "a")
+    both = before.replace("500ms", "600ms").replace("- retry", "- retry: {attempts: 5}")
+    assert "more, or less, than one policy" in complaint(before, both, "c", "a")
     assert "must be a time" in complaint(before, before.replace("500ms", "soon"), "c", "a")
