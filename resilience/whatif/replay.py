@@ -47,12 +47,10 @@ class Replay:
             name: sum(call.weight for call in calls) / max(recording.seconds, 1e-9)
             for name, calls in recording.by_operation().items()
         }
-        self.troubles = _troubles(recording)
-
-    @property
-    def empty(self) -> list[str]:
-        """Operations of which no attempt was recorded that reached anybody: their calls cannot be replayed."""
-        return [name for name, seen in self._seen.items() if not seen.attempts]
+        self.troubles = [trouble for trouble in _troubles(recording) if trouble.begins < self.seconds]
+        unknown = [name for name, seen in self._seen.items() if not seen.attempts]
+        if unknown:  # nobody knows what would have become of them
+            self.source += f" (without {', '.join(unknown)}, of which no attempt reached anybody)"
 
     def arrivals(self, dice: Dice) -> Sequence[Arrival]:
         """The recorded calls; one that stands for several comes as often, over the time in which those came."""

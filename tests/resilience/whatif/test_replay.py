@@ -97,3 +97,12 @@ def test_a_file_can_be_cut_short(whole: Recording, tmp_path: Path) -> None:
     part = Replay(recording, seconds=2.0)
     assert 0 < len(part.arrivals(Dice(1))) < len(Replay(recording).arrivals(Dice(1))) == 100
     assert part.source.startswith("100 recorded calls of ")
+
+
+def test_calls_that_never_reached_anybody_are_left_out_and_said() -> None:
+    """Refused by an open circuit throughout: nothing is known of what the target would have done."""
+    refused = {"attempt__outcome": "refused", "attempt__sent": False, "error__type": "circuit_open"}
+    spans = [attempt(1, 2), call(1), attempt(2, 2, op="ohlcv", **refused), call(2, op="ohlcv", outcome="refused")]
+    world = Replay(recording_of(spans))
+    assert "without ohlcv" in world.source
+    assert [arrival.op.name for arrival in world.arrivals(Dice(1))] == ["ticker"]
