@@ -43,7 +43,7 @@ def seconds(text: str | None) -> float:
 @pytest.fixture(scope="module")
 def spans() -> list[Span]:
     """With resets, which end attempts early, and hangs, which are cut off at the timeout of two seconds."""
-    return Market(MARKET, resets=0.01, hangs=0.003).record(POLICIES, 3_500)
+    return Market(MARKET, resets=0.01, hangs=0.003).record(POLICIES, 2_500)
 
 
 @pytest.mark.parametrize("write", [as_store, as_json])

@@ -100,7 +100,7 @@ def test_a_dominated_candidate_is_told() -> None:
     """One that waits longer for the same: worse in p99, better in nothing. A tie dominates nobody."""
     slow = Candidate("slow", [Retry(attempts=2, wait=0.8, budget=None), Timeout(1)])
     same = Candidate("same", [Retry(attempts=2, wait=0.1, budget=None), Timeout(1)])
-    found = tried(TWICE, slow, same, faults=(Fault("server_error", 0.1),), runs=4, seconds=10.0)
+    found = tried(TWICE, slow, same, faults=(Fault("server_error", 0.1),), runs=4, seconds=6.0)
     assert [result.dominated_by for result in found.results] == [None, "twice", None]
     assert as_data(found)["pareto"] == ["twice", "same"]
 
