@@ -5,13 +5,15 @@ What a command needs it imports when it runs, so that ``resilience --help`` stay
 
 from __future__ import annotations
 
-from . import check, dashboard, schema, top
+from . import check, dashboard, schema, top, tune, whatif
 
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "check": check,
     "schema": schema,
+    "tune": tune,
+    "whatif": whatif,
     "dashboard": dashboard,
     "top": top,
 }

@@ -1,0 +1,177 @@
+"""From recorded traffic and a file to proposals and a changed text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..config.document import Document, Node
+from ..config.registry import single, spelled
+from ..descriptor import kind_of
+from ..errors import ConfigError
+from ..recorded import Call, Histogram, Recording
+from .edit import NotEditable, insert_after, put
+from .hedges import hedge_for
+from .judge import complaint, stacks_of
+from .proposal import Proposal
+from .rates import rate_for
+from .retries import attempts_for
+from .sizes import places_for
+from .timeouts import from_histogram, timeout_for
+
+__all__ = ["Tuned", "tune"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What came of it: proposals by pipeline, and the text before and after."""
+
+    file: str
+    proposals: Mapping[str, Sequence[Proposal]]
+    before: str
+    after: str
+
+
+def tune(
+    file: str,
+    text: str,
+    traffic: Recording | Sequence[Histogram],
+    *,
+    pipeline: str | None = None,
+    q: float = 0.99,
+    confidence: float = 0.95,
+) -> Tuned:
+    """What the traffic says about the pipelines in a text; `pipeline` names one of them, else all that had traffic.
+
+    Raises `ConfigError` if the text is no sound configuration, or no call of its pipelines was recorded.
+    """
+    stacks = stacks_of(text, file)
+    if pipeline is not None and pipeline not in stacks:
+        raise ConfigError(f"{file}: no pipeline is named {pipeline!r} (in this file: {', '.join(stacks)})")
+    proposals: dict[str, list[Proposal]] = {}
+    after = text
+    for name in stacks if pipeline is None else [pipeline]:
+        found = _judged(stacks[name], _traffic_of(traffic, name, alone=len(stacks) == 1), q, confidence)
+        proposals[name] = []
+        for proposal in found:
+            kept, after = _applied(proposal, file, after, name)
+            proposals[name].append(kept)
+    if not any(proposals.values()):
+        known = ", ".join(map(repr, _names(traffic))) or "none"
+        raise ConfigError(
+            f"{file}: no call of its pipelines was recorded (recorded pipelines: {known}); use --pipeline"
+        )
+    return Tuned(file, proposals, text, after)
+
+
+# -- the traffic of a pipeline --------------------------------------------------------------------------------
+
+
+def _names(traffic: Recording | Sequence[Histogram]) -> list[str]:
+    if isinstance(traffic, Recording):
+        return traffic.pipelines
+    return sorted({histogram.pipeline for histogram in traffic})
+
+
+def _traffic_of(traffic: Recording | Sequence[Histogram], name: str, alone: bool) -> Recording | list[Histogram]:
+    """What was recorded of it; if it is the only one in the file and only one was recorded, that must be it."""
+    only = alone and len(_names(traffic)) == 1
+    if isinstance(traffic, Recording):
+        return traffic if only else traffic.of(name)
+    return [h for h in traffic if only or h.pipeline == name or h.pipeline.endswith(f".{name}")]
+
+
+def _judged(
+    policies: Sequence[Any], traffic: Recording | Sequence[Histogram], q: float, confidence: float
+) -> Iterator[Proposal]:
+    """A proposal for everything that can be judged, in the order of the policies."""
+    deadline = next((policy for policy in policies if kind_of(policy) == "deadline"), None)
+    timeout = next((policy for policy in policies if kind_of(policy) == "timeout"), None)
+
+    def within(op: str) -> float | None:
+        return None if deadline is None else deadline.per_op.get(op, deadline.seconds)
+
+    if not isinstance(traffic, Recording):
+        for histogram in traffic:
+            if timeout is not None and timeout.adaptive is None:
+                now = timeout.per_op.get(histogram.op, timeout.seconds)
+                yield from_histogram(histogram, q, confidence, now, within(histogram.op))
+        return
+    if not traffic.calls:
+        return
+    by_operation = traffic.by_operation()
+    yield from _of_repeating(policies, traffic.calls, by_operation, timeout, deadline, confidence)
+    for policy in policies:
+        kind = kind_of(policy)
+        if kind == "rate_limit":
+            yield rate_for(traffic.calls, policy.rate)
+        elif kind == "bulkhead" and policy.key is None and policy.weight == "one":
+            yield places_for(traffic.calls, policy.limit)
+        elif kind == "timeout" and policy.adaptive is None:
+            for op, calls in by_operation.items():
+                yield timeout_for(op, calls, q, confidence, policy.per_op.get(op, policy.seconds), within(op))
+
+
+def _of_repeating(
+    policies: Sequence[Any],
+    calls: Sequence[Call],
+    by_operation: Mapping[str, Sequence[Call]],
+    timeout: Any,
+    deadline: Any,
+    confidence: float,
+) -> Iterator[Proposal]:
+    """Of the retry and the hedge; a hedge that is not there may be proposed where a retry is."""
+    kinds = {kind_of(policy): policy for policy in policies}
+    retry, hedge = kinds.get("retry"), kinds.get("hedge")
+    if retry is not None:
+        slowest = None if timeout is None else max([timeout.seconds, *timeout.per_op.values()])
+        yield attempts_for(calls, retry.attempts, confidence, slowest, None if deadline is None else deadline.seconds)
+    if hedge is not None or retry is not None:
+        yield hedge_for(by_operation, "" if hedge is None else _delay(hedge.delay), confidence)
+
+
+def _delay(delay: float | str) -> str:
+    return delay if isinstance(delay, str) else f"{delay * 1000:g}ms"
+
+
+# -- into the file --------------------------------------------------------------------------------------------
+
+
+def _applied(proposal: Proposal, file: str, text: str, pipeline: str) -> tuple[Proposal, str]:
+    """The proposal and the changed text; or the proposal withdrawn, and the text as it was."""
+    if proposal.value is None:
+        return proposal, text
+    try:
+        changed = _changed(proposal, file, text, pipeline)
+    except NotEditable as error:
+        return proposal.withdrawn(f"this file cannot be changed there ({error})."), text
+    said = complaint(text, changed, file, pipeline)
+    return (proposal.withdrawn(f"the checks refuse it: {said}"), text) if said else (proposal, changed)
+
+
+def _changed(proposal: Proposal, file: str, text: str, pipeline: str) -> str:
+    value = proposal.value or ""
+    pipelines = Document.parse(text, file).get("pipelines")
+    stack = None if pipelines is None else pipelines.get(pipeline)
+    if stack is None:
+        raise NotEditable("the pipeline stands in another file")
+    place: tuple[str | int, ...] = ("pipelines", pipeline)
+    if stack.kind == "mapping":  # what it says otherwise than the pipeline that it extends
+        place = (*place, proposal.policy)
+    elif proposal.new:
+        entry = f"{proposal.policy}: {{{proposal.path[0]}: {value}}}"
+        return insert_after(text, file, (*place, _position(stack, "retry")), entry)
+    else:
+        place = (*place, _position(stack, proposal.policy), proposal.policy)
+    return put(text, file, (*place, *proposal.path), value, single=single(spelled(proposal.policy)) or "")
+
+
+def _position(stack: Node, policy: str) -> int:
+    """Where in the list of policies this one stands, as the file writes it. Raises `NotEditable`."""
+    for position, entry in enumerate(stack):
+        if entry.kind == "mapping" and policy in entry:
+            return position
+        if entry.kind == "scalar" and entry.text == policy:
+            raise NotEditable(f"- {policy} stands there alone")
+    raise NotEditable("the pipeline does not list that policy itself")
