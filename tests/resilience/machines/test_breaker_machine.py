@@ -90,8 +90,11 @@ class BreakerMachine(Histories):
         last=st.sampled_from([None, 3, 8]),
         min_calls=st.integers(1, 6),
         probes=st.integers(1, 3),
+        seed=st.integers(0, 99),
     )
-    def begin(self, rules: tuple[float | None, int | None], last: int | None, min_calls: int, probes: int) -> None:
+    def begin(
+        self, rules: tuple[float | None, int | None], last: int | None, min_calls: int, probes: int, seed: int
+    ) -> None:
         self.open_loop()
         rate, consecutive = rules
         self.model = Model(rate, consecutive, last, min_calls, probes)
@@ -99,7 +102,7 @@ class BreakerMachine(Histories):
             rate, consecutive, window=10 * TICK, min_calls=min_calls, probes=probes, open_for=5.0, max_open_for=20.0,
             count_window=last, probe_lease=1e9,
         )  # fmt: skip
-        self.pipeline = Pipeline(breaker, classify=classify)
+        self.pipeline = Pipeline(breaker, classify=classify, seed=seed)  # of the jitter of open times
         self.running: dict[int, tuple[asyncio.Task[str], asyncio.Future[str]]] = {}
         self.count = 0
 
