@@ -1,0 +1,273 @@
+"""A hostile target in virtual time, to measure what `resilience.analysis` works out.
+
+It knows nothing of the analysis. Growth, jitter and the search for the worst plan are written here a second time, from
+what the policies' pages say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from resilience import (
+    Breaker,
+    Bulkhead,
+    Call,
+    Deadline,
+    Hedge,
+    Kind,
+    Op,
+    Pipeline,
+    RateLimit,
+    Retry,
+    Timeout,
+    Verdict,
+)
+from resilience.call import Handler, takes_call
+from resilience.kit import Kit
+from resilience.testing import VirtualLoop
+
+SHY = 1e-9  # how much earlier than the last moment, where the last moment itself would be a tie
+OP = Op("op", idempotent=True)
+UNPACED = "20/10ms"  # a limit so generous that only a pause of the limiter makes anybody wait
+
+
+class Failed(Exception):
+    """Not executed; may be repeated."""
+
+
+class Throttled(Exception):
+    """Not executed; come back later."""
+
+
+def classify(error: Exception, op: Op) -> Verdict:
+    return Verdict(Kind.THROTTLED if isinstance(error, Throttled) else Kind.FAILED)
+
+
+class Dice(random.Random):
+    """Always shows the same: 0, or the largest number below 1."""
+
+    def __init__(self, shows: float) -> None:
+        super().__init__(0)
+        self._shows = shows
+
+    def random(self) -> float:
+        return self._shows
+
+
+LOW, HIGH = Dice(0.0), Dice(1.0 - 2.0**-53)
+
+
+@dataclass
+class Plan:
+    """What the target does in each attempt of the retry: when it fails, in loop time (inf: never), and how.
+
+    `jams`: seconds for which the limiter and the bulkhead hold the attempt up.
+    """
+
+    fails: Sequence[float]
+    dice: random.Random = HIGH
+    jams: Sequence[float] = ()
+    errors: Sequence[type[Exception]] = ()
+
+
+@dataclass(frozen=True)
+class Jam:
+    """Stands above a queueing policy, and has it hold every call up for as long as the plan says."""
+
+    kind: str
+    most: float
+    plan: Plan
+    where: list[Pipeline] = field(default_factory=list)
+    hedges: int = 0
+
+    def bind(self, next: Handler, kit: Kit, /) -> Handler:
+        async def run(call: Call) -> Any:
+            number = attempt_of(call)
+            late = sum(attempt.kind == "hedge" for attempt in since_retry(call)) == self.hedges
+            wait = self.plan.jams[number] if late and number < len(self.plan.jams) else 0.0
+            wait = min(wait, self.most) if self.kind == "rate_limit" else max(0.0, wait - self.most)
+            if wait > 0:
+                self.hold(kit, wait * (1 - SHY))
+            return await next(call)
+
+        return run
+
+    def hold(self, kit: Kit, wait: float) -> None:
+        state = kit.states[self.kind]
+        if self.kind == "rate_limit":
+            state.line("default").limiter.pause(kit.now() + wait)
+        else:
+            state.busy += state.limit
+            kit.loop.call_later(wait, state.leave, state.limit)
+
+
+def since_retry(call: Call) -> list[Any]:
+    """The attempts of the retry's present attempt."""
+    upto = [attempt for attempt in call.attempts if attempt.number <= call.attempt.number]
+    last = max((i for i, attempt in enumerate(upto) if attempt.kind == "retry"), default=0)
+    return upto[last:]
+
+
+def attempt_of(call: Call) -> int:
+    """The number of the retry's attempt, from 0."""
+    return sum(attempt.kind == "retry" for attempt in call.attempts if attempt.number <= call.attempt.number)
+
+
+def play(pipeline: Pipeline, plan: Plan) -> tuple[float, int]:
+    """One call to its end: how long it took, and how many requests the target saw."""
+    sent = 0
+
+    async def target(call: Call) -> None:
+        nonlocal sent
+        sent += 1
+        number = min(attempt_of(call), len(plan.fails) - 1)
+        loop = asyncio.get_running_loop()
+        if math.isinf(plan.fails[number]):
+            await loop.create_future()
+        await asyncio.sleep(max(0.0, plan.fails[number] - loop.time()))
+        raise plan.errors[number]() if number < len(plan.errors) else Failed()
+
+    async def main() -> float:
+        pipeline._kit.rng = plan.dice
+        try:
+            await pipeline.run(takes_call(target), op=OP)
+        except Exception:  # noqa: S110 (however it fails)
+            pass
+        return asyncio.get_running_loop().time()
+
+    return VirtualLoop().run(main()), sent
+
+
+# -- canonical pipelines, for which the bound must be met exactly ------------------------------------------------------
+
+
+@dataclass
+class Shape:
+    """A pipeline in the canonical order, in plain numbers."""
+
+    timeout: float
+    deadline: float = math.inf
+    attempts: int = 1
+    wait: dict[str, dict[str, float]] = field(default_factory=lambda: {"constant": {"interval": 1.0}})
+    throttled: dict[str, dict[str, float]] | None = None
+    jitter: str = "none"
+    cap: float = 20.0
+    duration: float = math.inf
+    extra: int = 0
+    delay: float = 1.0
+    limiter: float = 0.0
+    queue: float = 0.0
+    breaker: bool = False
+
+    def policies(self) -> list[Any]:
+        found: list[Any] = []
+        if self.deadline < math.inf:
+            found.append(Deadline(self.deadline))
+        if self.attempts > 1:
+            longest = None if math.isinf(self.duration) else self.duration
+            found.append(
+                Retry(
+                    self.attempts, wait=self.wait, jitter=self.jitter, max_wait=self.cap, max_duration=longest,
+                    throttled_wait=self.throttled, budget=None,
+                )
+            )  # fmt: skip
+        if self.extra:
+            found.append(Hedge(self.delay, extra=self.extra, budget=None))
+        if self.breaker:
+            found.append(Breaker(min_calls=10_000))
+        if self.limiter:
+            found.append(RateLimit(UNPACED, max_wait=self.limiter))
+        if self.queue:
+            found.append(Bulkhead(4, queue=100_000, max_wait=self.queue))
+        return [*found, Timeout(self.timeout)]
+
+    def pipeline(self, plan: Plan) -> Pipeline:
+        """With what jams its queues."""
+        most = {"rate_limit": self.limiter, "bulkhead": self.limiter}
+        jammed: list[Any] = []
+        for policy in self.policies():
+            kind = {RateLimit: "rate_limit", Bulkhead: "bulkhead"}.get(type(policy))
+            jammed += [policy] if kind is None else [Jam(kind, most[kind], plan, hedges=self.extra), policy]
+        return Pipeline(*jammed, classify=classify)
+
+    @property
+    def one(self) -> float:
+        """The longest that one attempt takes."""
+        hedged = self.extra * self.delay if self.hedged else 0.0
+        return hedged + self.limiter + self.queue + self.timeout
+
+    @property
+    def hedged(self) -> bool:
+        return self.extra > 0 and self.delay < self.timeout
+
+    def pauses(self, high: bool, throttled: Sequence[bool]) -> list[float]:
+        """What is waited after each attempt, which was throttled or not."""
+        counts, pauses, last = [0, 0], [], {False: -1.0, True: -1.0}
+        for was in throttled:
+            own = was and self.throttled is not None
+            pause, last[own] = self._pause(self.throttled if own else self.wait, counts[own], high, last[own])
+            counts[own] += 1
+            pauses.append(pause)
+        return pauses
+
+    def _pause(self, wait: Any, index: int, high: bool, last: float) -> tuple[float, float]:
+        ((name, fields),) = wait.items()
+        value = fields["interval"] if name == "constant" else min(fields["factor"] * fields["base"] ** index, self.cap)
+        if self.jitter == "full":
+            value = value if high else 0.0
+        elif self.jitter == "equal":
+            value = value if high else value / 2
+        elif self.jitter == "additive":
+            value = value + high
+        elif self.jitter == "decorrelated":
+            base = fields["interval"] if name == "constant" else fields["factor"]
+            before = base if last < 0 else last
+            value = last = min(self.cap, max(base, before * 3) if high else base)
+        return min(value, self.cap), last
+
+
+def slow_plans(shape: Shape) -> Iterator[Plan]:
+    """Plans for the longest call: so many attempts, each as late as the next one allows, the last of which hangs."""
+    limit = min(shape.deadline * (1 - SHY), shape.duration)
+    for attempts in range(1, shape.attempts + 1):
+        kinds = [False, True] if shape.throttled else [False]
+        for dice in (HIGH, LOW):
+            for throttled in itertools.product(kinds, repeat=attempts - 1):
+                pauses = shape.pauses(dice is HIGH, throttled)
+                slack = limit - sum(pauses)
+                if slack < 0:
+                    continue
+                yield _late(shape, pauses, slack, dice, [Throttled if was else Failed for was in throttled])
+
+
+def _late(shape: Shape, pauses: Sequence[float], slack: float, dice: Dice, errors: list[type[Exception]]) -> Plan:
+    at, fails, jams = 0.0, [], []
+    base = shape.one - shape.limiter - shape.queue
+    for pause in pauses:
+        takes = min(slack, shape.one)
+        slack -= takes
+        jams.append(max(0.0, takes - base))
+        # At the last moment and not by the timeout, so that it fails as the plan wants it to fail.
+        at += takes
+        fails.append(at if takes < shape.one else at * (1 - SHY))
+        at += pause
+    return Plan([*fails, math.inf], dice, [*jams, shape.limiter + shape.queue], errors)
+
+
+def eager_plans(shape: Shape) -> Iterator[Plan]:
+    """Plans for the most requests: every attempt fails as soon as it has sent so many hedges."""
+    for hedges in itertools.product(range((shape.extra if shape.hedged else 0) + 1), repeat=shape.attempts):
+        kinds = [False, True] if shape.throttled else [False]
+        for throttled in itertools.product(kinds, repeat=shape.attempts - 1):
+            at, fails = 0.0, []
+            for sent, pause in zip(hedges, [*shape.pauses(False, throttled), 0.0], strict=True):
+                at += sent * shape.delay * (1 + SHY)
+                fails.append(at)
+                at += pause
+            yield Plan(fails, LOW, errors=[Throttled if was else Failed for was in throttled])
