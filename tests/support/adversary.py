@@ -18,6 +18,7 @@ from resilience import (
     Breaker,
     Bulkhead,
     Call,
+    Coalesce,
     Deadline,
     Hedge,
     Kind,
@@ -54,10 +55,10 @@ class Dice(random.Random):
 
     def __init__(self, shows: float) -> None:
         super().__init__(0)
-        self._shows = shows
+        self.shows = shows
 
     def random(self) -> float:
-        return self._shows
+        return self.shows
 
 
 LOW, HIGH = Dice(0.0), Dice(1.0 - 2.0**-53)
@@ -92,6 +93,8 @@ class Jam:
             late = sum(attempt.kind == "hedge" for attempt in since_retry(call)) == self.hedges
             wait = self.plan.jams[number] if late and number < len(self.plan.jams) else 0.0
             wait = min(wait, self.most) if self.kind == "rate_limit" else max(0.0, wait - self.most)
+            if call.deadline is not None:  # a limiter refuses at once what is certain to be late
+                wait = min(wait, (call.deadline - kit.now()) * (1 - 1e-6))
             if wait > 0:
                 self.hold(kit, wait * (1 - SHY))
             return await next(call)
@@ -206,44 +209,54 @@ class Shape:
     def hedged(self) -> bool:
         return self.extra > 0 and self.delay < self.timeout
 
-    def pauses(self, high: bool, throttled: Sequence[bool]) -> list[float]:
+    def pauses(self, dice: float, throttled: Sequence[bool]) -> list[float]:
         """What is waited after each attempt, which was throttled or not."""
         counts, pauses, last = [0, 0], [], {False: -1.0, True: -1.0}
         for was in throttled:
             own = was and self.throttled is not None
-            pause, last[own] = self._pause(self.throttled if own else self.wait, counts[own], high, last[own])
+            pause, last[own] = self._pause(self.throttled if own else self.wait, counts[own], dice, last[own])
             counts[own] += 1
             pauses.append(pause)
         return pauses
 
-    def _pause(self, wait: Any, index: int, high: bool, last: float) -> tuple[float, float]:
+    def _pause(self, wait: Any, index: int, dice: float, last: float) -> tuple[float, float]:
         ((name, fields),) = wait.items()
         value = fields["interval"] if name == "constant" else min(fields["factor"] * fields["base"] ** index, self.cap)
         if self.jitter == "full":
-            value = value if high else 0.0
+            value *= dice
         elif self.jitter == "equal":
-            value = value if high else value / 2
+            value *= (1 + dice) / 2
         elif self.jitter == "additive":
-            value = value + high
+            value += dice
         elif self.jitter == "decorrelated":
             base = fields["interval"] if name == "constant" else fields["factor"]
-            before = base if last < 0 else last
-            value = last = min(self.cap, max(base, before * 3) if high else base)
+            most = max(base, (base if last < 0 else last) * 3)
+            value = last = min(self.cap, base + (most - base) * dice)
         return min(value, self.cap), last
 
 
 def slow_plans(shape: Shape) -> Iterator[Plan]:
     """Plans for the longest call: so many attempts, each as late as the next one allows, the last of which hangs."""
-    limit = min(shape.deadline * (1 - SHY), shape.duration)
+    limit = min(shape.deadline, shape.duration) * (1 - SHY)
     for attempts in range(1, shape.attempts + 1):
         kinds = [False, True] if shape.throttled else [False]
-        for dice in (HIGH, LOW):
-            for throttled in itertools.product(kinds, repeat=attempts - 1):
-                pauses = shape.pauses(dice is HIGH, throttled)
-                slack = limit - sum(pauses)
-                if slack < 0:
-                    continue
+        for throttled in itertools.product(kinds, repeat=attempts - 1):
+            dice = _dice(shape, limit - (attempts - 1) * shape.one, throttled)
+            pauses = shape.pauses(dice.shows, throttled)
+            slack = limit - sum(pauses)
+            if slack >= 0:
                 yield _late(shape, pauses, slack, dice, [Throttled if was else Failed for was in throttled])
+
+
+def _dice(shape: Shape, wanted: float, throttled: Sequence[bool]) -> Dice:
+    """The dice with which the pauses come to so many seconds, as nearly as they can."""
+    low, high = 0.0, HIGH.shows
+    if sum(shape.pauses(high, throttled)) <= wanted:
+        return HIGH
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if sum(shape.pauses(middle, throttled)) > wanted else (middle, high)
+    return Dice(low)
 
 
 def _late(shape: Shape, pauses: Sequence[float], slack: float, dice: Dice, errors: list[type[Exception]]) -> Plan:
@@ -266,8 +279,53 @@ def eager_plans(shape: Shape) -> Iterator[Plan]:
         kinds = [False, True] if shape.throttled else [False]
         for throttled in itertools.product(kinds, repeat=shape.attempts - 1):
             at, fails = 0.0, []
-            for sent, pause in zip(hedges, [*shape.pauses(False, throttled), 0.0], strict=True):
+            for sent, pause in zip(hedges, [*shape.pauses(0.0, throttled), 0.0], strict=True):
                 at += sent * shape.delay * (1 + SHY)
                 fails.append(at)
                 at += pause
             yield Plan(fails, LOW, errors=[Throttled if was else Failed for was in throttled])
+
+
+# -- any order, for which the bound must never be exceeded -------------------------------------------------------------
+
+
+def anything(seed: int) -> list[Any]:
+    """Two to six policies in whatever order, nested retries and all, with a timeout innermost."""
+    dice = random.Random(seed)
+
+    def seconds(most: float) -> float:
+        return round(dice.uniform(0.05, most), 4) + 0.00003
+
+    def retry() -> Retry:
+        wait = dice.choice((0.0, seconds(2.0), {"expo": {"base": 2, "factor": seconds(1.0)}}))
+        jitter = dice.choice(("none", "full", "equal", "additive", "decorrelated"))
+        longest = seconds(8.0) if dice.random() < 0.2 else None
+        nested, on = dice.random() < 0.4, Failed if dice.random() < 0.3 else None
+        return Retry(
+            dice.choice((2, 3)), wait=wait, jitter=jitter, max_wait=seconds(6.0), max_duration=longest, budget=None,
+            nested=nested, on=on,
+        )  # fmt: skip
+
+    makers = (
+        retry,
+        retry,
+        lambda: Deadline(seconds(12.0)),
+        lambda: Timeout(seconds(8.0)),
+        lambda: Hedge(seconds(2.0), extra=dice.choice((1, 2)), budget=None),
+        lambda: Bulkhead(dice.choice((1, 4)), queue=dice.choice((0, 2)), max_wait=seconds(3.0)),
+        lambda: RateLimit(UNPACED, max_wait=seconds(3.0)),
+        lambda: Breaker(min_calls=10_000),
+        lambda: Coalesce(),
+    )
+    return [*(dice.choice(makers)() for _ in range(dice.randint(1, 5))), Timeout(seconds(3.0))]
+
+
+def any_plans(seed: int, longest: float) -> Iterator[Plan]:
+    """Plans that know nothing: all at once, all by silence, and random ones."""
+    dice = random.Random(seed)
+    for shows in (LOW, HIGH):
+        yield Plan([0.0], shows)
+        yield Plan([math.inf], shows)
+    for _ in range(10):
+        fails = [dice.choice((0.0, math.inf, dice.uniform(0.0, min(longest, 60.0)))) for _ in range(4)]
+        yield Plan(sorted(fails), dice.choice((LOW, HIGH, Dice(dice.random()))))
