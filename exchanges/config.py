@@ -20,8 +20,19 @@ from .transport.settings import RestSettings, check_base_url
 
 if TYPE_CHECKING:
     from resilience.events import Emit
+    from resilience.lint import Facts
 
-__all__ = ["Config", "Credentials", "ExchangeSettings", "Route", "check_exchanges", "check_resources", "read_config"]
+__all__ = [
+    "ADAPTERS",
+    "Config",
+    "Credentials",
+    "ExchangeSettings",
+    "Route",
+    "check_exchanges",
+    "check_resources",
+    "read_config",
+    "read_resources",
+]
 
 Environment = Literal["mainnet", "testnet", "demo", "simulator"]
 
@@ -90,7 +101,7 @@ class Config:
     places: Mapping[str, Node] = field(default_factory=dict)
 
 
-_SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry", "dashboard")
+_SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry", "dashboard", "lint")
 
 
 def read_config(path: str) -> Config:
@@ -109,7 +120,7 @@ def read_config(path: str) -> Config:
             problems.add(node.problem(text, "unknown-key", at_key=True))
     read_version(root, problems)
     starts = read_settings(root, problems)
-    resources = _resources(root, problems)
+    resources = read_resources(root, problems)
     exchanges = _exchanges(root, problems)
     pipelines = root.get("pipelines")
     if pipelines is not None:
@@ -128,21 +139,33 @@ def read_config(path: str) -> Config:
 def check_resources(root: Node) -> None:
     """The check of ``resources:`` for ``resilience check``. Raises `ConfigError` with its problems."""
     problems = Problems()
-    _resources(root, problems)
+    read_resources(root, problems)
     problems.finish()
 
 
-def check_exchanges(root: Node) -> None:
-    """The check of ``exchanges:`` for ``resilience check``. Raises `ConfigError` with its problems."""
-    problems = Problems()
-    _exchanges(root, problems)
-    problems.finish()
+class _CheckExchanges:
+    """The check of ``exchanges:`` for ``resilience check``, which can also tell the linter how the pipelines are used."""
+
+    def __call__(self, root: Node) -> None:
+        """Raises `ConfigError` with the problems of the section."""
+        problems = Problems()
+        _exchanges(root, problems)
+        problems.finish()
+
+    def facts(self, root: Node) -> Mapping[str, Facts]:
+        from .facts import facts  # the linter's: nobody else needs it
+
+        return facts(root)
+
+
+check_exchanges = _CheckExchanges()
 
 
 # -- the sections -------------------------------------------------------------------------------------------------
 
 
-def _resources(root: Node, problems: Problems) -> dict[str, RestSettings]:
+def read_resources(root: Node, problems: Problems) -> dict[str, RestSettings]:
+    """The settings of every resource; with no ``resources:`` there is one, ``rest``, with the defaults."""
     if "resources" not in root:
         return {"rest": RestSettings()}
     found = {}

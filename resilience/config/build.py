@@ -24,11 +24,12 @@ from .problems import Problem, Problems
 from .registry import POLICIES, single, spelled
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Resource", "Resources", "build_pipelines", "read_pipelines"]
+__all__ = ["Places", "Resource", "Resources", "build_pipelines", "read_pipelines"]
 
 Resource: TypeAlias = "Callable[[], Any] | Mapping[str, Any] | Pool[Any]"
 Resources: TypeAlias = "Mapping[str, Resource]"
 Lends: TypeAlias = "Callable[[str], Mapping[str, Any] | None]"
+Places: TypeAlias = "dict[int, Node]"
 
 
 def build_pipelines(
@@ -66,14 +67,20 @@ def build_pipelines(
     }
 
 
-def read_pipelines(node: Node, problems: Problems, lends: Lends, pools: Sequence[str]) -> dict[str, list[Policy]]:
-    """The policies of every pipeline. `lends` gives a pool's arguments by its name, `pools` the names that it knows."""
-    return _Reader(problems, lends, pools).pipelines(node)
+def read_pipelines(
+    node: Node, problems: Problems, lends: Lends, pools: Sequence[str], places: Places | None = None
+) -> dict[str, list[Policy]]:
+    """The policies of every pipeline. `lends` gives a pool's arguments by its name, `pools` the names that it knows.
+
+    `places` is told where each policy stands in the file, by the policy's `id`.
+    """
+    return _Reader(problems, lends, pools, {} if places is None else places).pipelines(node)
 
 
 class _Reader:
-    def __init__(self, problems: Problems, lends: Lends, pools: Sequence[str]) -> None:
+    def __init__(self, problems: Problems, lends: Lends, pools: Sequence[str], places: Places) -> None:
         self._problems = problems
+        self._places = places
         self._lends = lends
         self._pools = pools
 
@@ -94,8 +101,9 @@ class _Reader:
     def _stack(self, node: Node) -> list[Policy]:
         if not self._is(node, "sequence", "a list of policies, outermost first"):
             return []
-        policies = [self._policy(entry) for entry in node]
-        return [policy for policy in policies if policy is not BROKEN]
+        policies = [(self._policy(entry), entry) for entry in node]
+        self._places.update((id(policy), entry) for policy, entry in policies)
+        return [policy for policy, _ in policies if policy is not BROKEN]
 
     def _policy(self, entry: Node) -> Any:
         if entry.broken is not None:

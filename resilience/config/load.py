@@ -8,11 +8,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 from ..events import Emit
 from ..pipeline import Pipeline
+from ..policy import Policy
 from ..verdict import Classify
 from .build import Resources, build_pipelines, read_pipelines
 from .document import Document, Node
@@ -22,7 +24,7 @@ from .registry import SECTIONS, section
 from .scalars import number
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Section", "check_file", "load", "read_settings", "read_version", "start_all"]
+__all__ = ["Contents", "Section", "check_file", "examine", "load", "read_settings", "read_version", "start_all"]
 
 Section = Callable[[Node], None]
 """Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found."""
@@ -90,29 +92,50 @@ def check_file(
     `sections` are the checks of other packages' sections; by default those installed as entry points of the group
     ``resilience.sections``. Raises `ConfigError` if the file cannot be read at all.
     """
-    problems = Problems()
     try:
-        root = Document.load(path, prefixes=env_prefixes, problems=problems)
-        _check(root, problems, sections)
-        problems.finish()
+        examine(path, env_prefixes=env_prefixes, sections=sections)
     except InvalidConfig as error:
         return error.problems
     return []
 
 
-def _check(root: Node, problems: Problems, sections: Mapping[str, Section] | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A sound file, for those who look closer: its policies by pipeline, and where each stands, by the policy's `id`."""
+
+    root: Node
+    policies: Mapping[str, Sequence[Policy]]
+    places: Mapping[int, Node]
+    checks: Sequence[Section]
+
+
+def examine(
+    path: str | os.PathLike[str],
+    *,
+    env_prefixes: tuple[str, ...] = PREFIXES,
+    sections: Mapping[str, Section] | None = None,
+) -> Contents:
+    """What is in a file. Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all."""
+    problems = Problems()
+    root = Document.load(path, prefixes=env_prefixes, problems=problems)
     _sections(root, problems, _OTHERS)
     read_version(root, problems)
     read_settings(root, problems)
+    policies: Mapping[str, Sequence[Policy]] = {}
+    places: dict[int, Node] = {}
     resources, pipelines = root.get("resources"), root.get("pipelines")
     names = [] if resources is None else resources.keys()
     if pipelines is not None:
-        read_pipelines(pipelines, problems, lambda name: _LENT if resources is None or name in names else None, names)
+        lent = lambda name: _LENT if resources is None or name in names else None  # noqa: E731
+        policies = read_pipelines(pipelines, problems, lent, names, places)
     elif "exchanges" not in root:
         problems.add(root.problem("the key pipelines is missing", "missing-key"))
-    for check in _checks([name for name in _OTHERS if name in root], sections):
+    checks = _checks([name for name in _OTHERS if name in root], sections)
+    for check in checks:
         with problems.catch():
             check(root)
+    problems.finish()
+    return Contents(root, policies, places, checks)
 
 
 def _checks(present: Sequence[str], sections: Mapping[str, Section] | None) -> list[Section]:

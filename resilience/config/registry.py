@@ -35,6 +35,7 @@ POLICIES = {
 SECTIONS = {
     "telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.start"),
     "dashboard": ("dashboard.settings.DashboardSettings", "dashboard.section.start"),
+    "lint": ("lint.settings.LintSettings", "lint.settings.start"),
 }
 """A section's settings (a dataclass), and the function that makes an observer of them."""
 _SUPPLIED = {"pool": ("open", "close")}
