@@ -93,13 +93,17 @@ def _extras(budget: RetryBudget | RetryQuota, sends: float, share: float) -> flo
 
 def _let_through(policies: Sequence[Any], share: float) -> float:
     """The share of what is wanted that a shed does not keep back: nothing is kept back up to `k` for each accepted."""
-    shares = [1.0 if policy.k * (1.0 - share) >= 1.0 else policy.floor for policy in policies if kind_of(policy) == "shed"]
+    shares = [
+        1.0 if policy.k * (1.0 - share) >= 1.0 else policy.floor for policy in policies if kind_of(policy) == "shed"
+    ]
     return math.prod(shares)
 
 
 def _opens(policies: Sequence[Any], share: float) -> bool:
     def trips(policy: Any) -> bool:
         by_rate = policy.failure_rate is not None and share >= policy.failure_rate
-        return policy.mode in ("normal", "forced_open") and (by_rate or (policy.consecutive is not None and share >= 1.0))
+        return policy.mode in ("normal", "forced_open") and (
+            by_rate or (policy.consecutive is not None and share >= 1.0)
+        )
 
     return any(kind_of(policy) == "breaker" and trips(policy) for policy in policies)

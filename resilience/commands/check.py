@@ -18,7 +18,9 @@ HELP = "say what is wrong with a file, and what it will do wrong (exit 0: nothin
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a pipelines file or exchanges.yaml")
-    parser.add_argument("--notes", action="store_true", help="tell also what is no mistake, and what is silenced and why")
+    parser.add_argument(
+        "--notes", action="store_true", help="tell also what is no mistake, and what is silenced and why"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON document with all findings")
     form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code scanning")

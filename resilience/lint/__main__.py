@@ -18,7 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m resilience.lint", description=__doc__, allow_abbrev=False)
     parser.add_argument("names", metavar="MODULE[:ATTRIBUTE]", nargs="+", help="what holds pipelines; it is imported")
     parser.add_argument("--allow", metavar="RULE=REASON", action="append", default=[], help="silence a rule, and why")
-    parser.add_argument("--notes", action="store_true", help="tell also what is no mistake, and what is silenced and why")
+    parser.add_argument(
+        "--notes", action="store_true", help="tell also what is no mistake, and what is silenced and why"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON document with all findings")
     form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code scanning")

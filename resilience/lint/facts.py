@@ -15,7 +15,9 @@ from ..config import Node
 
 __all__ = ["Connections", "Facts", "Guarding", "Quota", "looks_unsafe"]
 
-_UNSAFE = re.compile(r"(create|place|submit|send|amend|withdraw|transfer|pay|charge|buy|sell|new_order|post_)", re.ASCII)
+_UNSAFE = re.compile(
+    r"(create|place|submit|send|amend|withdraw|transfer|pay|charge|buy|sell|new_order|post_)", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,9 @@ def inspect(
     """Everything that the rules find, silenced or not."""
     subject = Subject(policies, facts, settings)
     return [
-        Finding(rule_name, found.severity or rule.severity, found.message, name, found.position, found.field, found.place)
+        Finding(
+            rule_name, found.severity or rule.severity, found.message, name, found.position, found.field, found.place
+        )
         for rule_name, rule in RULES.items()
         for found in rule.find(subject)
     ]

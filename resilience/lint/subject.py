@@ -36,7 +36,9 @@ class Rule(NamedTuple):
 class Subject:
     """What is linted."""
 
-    def __init__(self, policies: Sequence[Any], facts: Facts | None = None, settings: LintSettings | None = None) -> None:
+    def __init__(
+        self, policies: Sequence[Any], facts: Facts | None = None, settings: LintSettings | None = None
+    ) -> None:
         self.policies = tuple(policies)
         self.facts = facts or Facts()
         self.settings = settings or LintSettings()

@@ -63,7 +63,10 @@ def _traffic(subject: Subject, position: int, window: float) -> Iterator[tuple[f
         longest = max(subject.beneath(at, op) for op in subject.ops)
         if policy.key is None and math.isfinite(longest):
             rounds = math.floor(window / longest) + 1
-            yield policy.limit * rounds, f"a bulkhead of {policy.limit}, when all calls time out after {seconds(longest)},"
+            yield (
+                policy.limit * rounds,
+                f"a bulkhead of {policy.limit}, when all calls time out after {seconds(longest)},",
+            )
 
 
 def _breaker_open_too_long(subject: Subject) -> Iterator[Found]:
@@ -151,7 +154,9 @@ def _fits(key: Any, quota: str) -> bool:
 
 def _no_rate_limit(subject: Subject) -> Iterator[Found]:
     for quota in subject.facts.quotas:
-        if not any(_fits(limit.key, quota.key) for _, policy in subject.each("rate_limit") for limit in (policy, *policy.also)):
+        if not any(
+            _fits(limit.key, quota.key) for _, policy in subject.each("rate_limit") for limit in (policy, *policy.also)
+        ):
             yield Found(None, f"nothing keeps these calls within what {quota.whose} allows, {quota.rate}")
 
 

@@ -112,7 +112,9 @@ def _no_deadline(subject: Subject) -> Iterator[Found]:
     if estimate.unbounded:
         yield Found(None, f"no bound on the whole call: {'; '.join(estimate.unbounded)}")
     elif estimate.worst.sends > 1:
-        yield Found(None, f"no deadline: a call can take {seconds(estimate.worst.latency)}; if nobody waits so long, say so")
+        yield Found(
+            None, f"no deadline: a call can take {seconds(estimate.worst.latency)}; if nobody waits so long, say so"
+        )
 
 
 def _timeout_outside_retry(subject: Subject) -> Iterator[Found]:
@@ -129,7 +131,12 @@ def _hedge_never_sent(subject: Subject) -> Iterator[Found]:
     for position, policy in subject.each("hedge"):
         delay = policy.least if isinstance(policy.delay, str) else policy.delay
         lasts = [
-            min([subject.beneath(position, op), *(_deadline_of(other, op) for other in subject.above(position, "deadline"))])
+            min(
+                [
+                    subject.beneath(position, op),
+                    *(_deadline_of(other, op) for other in subject.above(position, "deadline")),
+                ]
+            )
             for op in subject.ops
             if op.idempotent
         ]

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")  #
 def canonical(seed: int) -> Shape:
     """A random pipeline in the canonical order. No two times of it are multiples of each other, so there are no ties."""
     dice = random.Random(seed)
+
     def seconds(most: float) -> float:
         return round(dice.uniform(0.05, most), 4) + 0.00003
 
