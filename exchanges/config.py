@@ -144,7 +144,7 @@ def check_resources(root: Node) -> None:
 
 
 class _CheckExchanges:
-    """The check of ``exchanges:`` for ``resilience check``, which can also tell the linter how the pipelines are used."""
+    """The check of ``exchanges:`` for ``resilience check``; it also tells the linter how the pipelines are used."""
 
     def __call__(self, root: Node) -> None:
         """Raises `ConfigError` with the problems of the section."""

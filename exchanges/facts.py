@@ -1,4 +1,4 @@
-"""What the linter may know about the pipelines of an ``exchanges.yaml``: who uses them, for what, and within which limits.
+"""What the linter may know about the pipelines of an ``exchanges.yaml``: who uses them, for what, within which limits.
 
 Read from the nodes of a file that was found sound; nothing is opened.
 """

@@ -64,9 +64,9 @@ def _deadline(policy: Any, rest: Sequence[Any], left: float, terms: Terms) -> fl
 
 def timeout_of(policy: Any, op: Op) -> float:
     """The longest that a timeout grants this operation; an adaptive one its ceiling."""
-    seconds: float = policy.per_op.get(op.name, policy.seconds)
+    seconds = policy.per_op.get(op.name, policy.seconds)
     adaptive = policy.adaptive
-    return seconds if adaptive is None or adaptive.ceiling is None else adaptive.ceiling
+    return float(seconds if adaptive is None or adaptive.ceiling is None else adaptive.ceiling)
 
 
 def _timeout(policy: Any, rest: Sequence[Any], left: float, terms: Terms) -> float:
@@ -103,7 +103,7 @@ def _hedge(policy: Any, rest: Sequence[Any], left: float, terms: Terms) -> float
     if shortest > one:
         return one
     delay = one if isinstance(policy.delay, str) else shortest  # what is measured may be as long as a call takes
-    return min(left, policy.extra * delay + one)
+    return float(min(left, policy.extra * delay + one))
 
 
 def shortest_delay(policy: Any) -> float:

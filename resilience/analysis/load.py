@@ -1,8 +1,8 @@
 """How many requests a call becomes on average, if a share of all requests fails.
 
-Two ways of failing, because policies answer them differently: at once, with an error that may be repeated, which is what
-retries multiply; and by silence, which is what hedges multiply and deadlines cut short. Requests fail independently of
-one another, which flatters the numbers between 0 and 100 %: real outages come in lumps.
+Two ways of failing, because policies answer them differently: at once, with an error that may be repeated, which is
+what retries multiply; and by silence, which is what hedges multiply and deadlines cut short. Requests fail
+independently of one another, which flatters the numbers between 0 and 100 %: real outages come in lumps.
 """
 
 from __future__ import annotations

@@ -106,16 +106,19 @@ def _retry(policy: Any, rest: Sequence[Any], at: float, deadline: float, stage: 
             return end
         following = end + pauses[number - 1].most
         if following >= deadline or following > allowed:
-            what = "the deadline" if following >= deadline else "max_duration"
-            first, last = number + 1, attempts
-            which = f"attempt {first}" if first == last else f"attempts {first} to {last}"
-            stage.add("end", end, end, f"{which} would begin after {what}, so {'it is' if first == last else 'they are'}"
-                      " not made")  # fmt: skip
+            stage.add("end", end, end, _not_made(number + 1, attempts, following >= deadline))
             return end
         if following > end:
             stage.add("pause", end, following)
         at = following
     return at
+
+
+def _not_made(first: int, last: int, deadline: bool) -> str:
+    what = "the deadline" if deadline else "max_duration"
+    if first == last:
+        return f"attempt {first} would begin after {what}, so it is not made"
+    return f"attempts {first} to {last} would begin after {what}, so they are not made"
 
 
 def _hedge(policy: Any, rest: Sequence[Any], at: float, deadline: float, stage: _Stage) -> float:

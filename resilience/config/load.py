@@ -101,7 +101,7 @@ def check_file(
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """A sound file, for those who look closer: its policies by pipeline, and where each stands, by the policy's `id`."""
+    """A sound file, for those who look closer: policies by pipeline, and where each stands, by the policy's `id`."""
 
     root: Node
     policies: Mapping[str, Sequence[Policy]]

@@ -64,7 +64,8 @@ def load_picture(loads: Sequence[Load]) -> str:
             y += 14
         y += 12
     worst = loads[-1]
-    said = f"Requests a call: up to {max(worst.errors, worst.silence):.3g} if all fail, {worst.budgeted:.3g} within the budget"
+    plain = max(worst.errors, worst.silence)
+    said = f"Requests a call: up to {plain:.3g} if all fail, {worst.budgeted:.3g} within the budget"
     return _svg(y, said, "".join(rows))
 
 

@@ -68,7 +68,8 @@ def load_words(load: Sequence[Load], policies: Sequence[Any]) -> list[str]:
     worst = load[-1]
     if worst.budgeted < max(worst.errors, worst.silence) - 1e-9:
         said.append(
-            f"The budget holds the load of an outage to {worst.budgeted:.3g} requests a call where there are many calls; "
+            f"The budget holds the load of an outage to {worst.budgeted:.3g} requests a call where there are many "
+            "calls; "
             "a few retries a second are always within it."
         )
     elif max(worst.errors, worst.silence) > 1:

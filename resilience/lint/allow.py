@@ -1,15 +1,15 @@
 """Silencing a rule, with the reason: which findings a reason covers, and which reasons cover none.
 
-A key is a rule's name, or ``place.rule`` for one place only: a pipeline's name, or the beginning of the path in the file
-(``resources.rest``).
+A key is a rule's name, or ``place.rule`` for one place only: a pipeline's name, or the beginning of the path in the
+file (``resources.rest``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
-from ..config.shape import nearest
 from ..errors import ConfigError
 from .finding import Finding
 
@@ -25,7 +25,8 @@ class Sorted(NamedTuple):
 
 def silence(findings: Sequence[Finding], allow: Mapping[str, str], names: Sequence[str]) -> Sorted:
     """Sort them. A reason that covers nothing is a finding itself; `names` are the rules there are."""
-    told, silenced, used = [], [], set()
+    told, silenced = [], []
+    used: set[str] = set()
     for finding in findings:
         key = next((key for key in allow if _covers(key, finding)), None)
         if key is None:
@@ -40,7 +41,7 @@ def silence(findings: Sequence[Finding], allow: Mapping[str, str], names: Sequen
 def check_reasons(allow: Mapping[str, str]) -> None:
     """Raise `ConfigError` for a rule that is silenced without a reason."""
     for key, reason in allow.items():
-        if not isinstance(reason, str) or not reason.strip():
+        if not reason.strip():
             raise ConfigError(f"lint: allow: {key} has no reason; say why it is right here")
 
 
@@ -57,6 +58,6 @@ def _useless(key: str, names: Sequence[str]) -> Finding:
     if rule in names:
         what = "there is no such finding; take it out, or the day it is needed it hides something else"
     else:
-        what = f"there is no rule of that name{nearest(rule.replace('-', '_'), [name.replace('-', '_') for name in names])}"
-        what = what.replace("_", "-")
+        close = get_close_matches(rule, names, 1)
+        what = f"there is no rule of that name{f'; did you mean {close[0]}?' if close else ''}"
     return Finding("useless-allow", "warning", f"allow: {key} silences nothing: {what}")

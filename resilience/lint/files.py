@@ -61,8 +61,9 @@ def facts_of(contents: Contents) -> dict[str, Facts]:
     """What the sections of other packages say about the pipelines that they use."""
     facts: dict[str, Facts] = {}
     for check in contents.checks:
-        if isinstance(check, Guarding):
-            facts.update(check.facts(contents.root))
+        section: object = check
+        if isinstance(section, Guarding):
+            facts.update(section.facts(contents.root))
     return facts
 
 
@@ -106,27 +107,33 @@ def _of_the_file(contents: Contents, facts: Mapping[str, Facts]) -> list[Finding
     found = [Finding("plain-text-secret", "error", text, node=node) for node, text in plain_secrets(contents.root)]
     pipelines = contents.root.get("pipelines")
     if facts and pipelines is not None:
-        for name, node in pipelines.items():
-            if name not in facts:
-                found.append(Finding("unused-pipeline", "note", f"nothing uses the pipeline {name}", name, node=node))
+        unused = {name: node for name, node in pipelines.items() if name not in facts}
+        found += [
+            Finding("unused-pipeline", "note", f"nothing uses the pipeline {name}", name, node=node)
+            for name, node in unused.items()
+        ]
         found += _not_shared(contents, facts)
     return found
 
 
 def _not_shared(contents: Contents, facts: Mapping[str, Facts]) -> Iterator[Finding]:
     """Limits of several pipelines, each within the quota of an address, and all together beyond it."""
-    limits: list[tuple[str, Any, Node | None]] = []
+    limits: list[tuple[str, Any]] = [
+        (name, policy)
+        for name in facts
+        for policy in contents.policies.get(name, ())
+        if kind_of(policy) == "rate_limit" and getattr(policy, "key", None) in (None, "host")
+    ]
     quotas = {quota for fact in facts.values() for quota in fact.quotas if quota.key == "ip"}
-    for name in facts:
-        for policy in contents.policies.get(name, ()):
-            if kind_of(policy) == "rate_limit" and policy.key in (None, "host"):
-                limits.append((name, policy, contents.places.get(id(policy))))
     for quota in quotas:
         allowed, window = rate(quota.rate)
-        each = [count / own * window for count, own in (rate(policy.rate) for _, policy, _ in limits)]
+        each = [count / own * window for count, own in (rate(policy.rate) for _, policy in limits)]
         if len(limits) > 1 and sum(each) > allowed * (1 + 1e-9) and max(each) <= allowed * (1 + 1e-9):
-            name, _, node = limits[-1]
-            names = ", ".join(name for name, _, _ in limits)
-            text = f"the limits of {names} count apart, and together they allow {sum(each):.4g} calls in {window:g} s, where "
-            text += f"{quota.whose} allows {quota.rate}; key: ip makes them one"
+            name, last = limits[-1]
+            node = contents.places.get(id(last))
+            names = ", ".join(name for name, _ in limits)
+            text = (
+                f"the limits of {names} count apart, and together they allow {sum(each):.4g} calls in {window:g} s, "
+                f"where {quota.whose} allows {quota.rate}; key: ip makes them one"
+            )
             yield Finding("rate-limit-not-shared", "error", text, name, node=node)

@@ -16,7 +16,7 @@ PAGE = "docs/rules.md"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`rule` is a stable name. ``"error"``: it cannot work as it reads; ``"warning"``: it will hurt; ``"note"``: know it.
+    """`rule` is a stable name. An ``"error"`` cannot work as it reads, a ``"warning"`` will hurt, a ``"note"`` not.
 
     `position` is the policy's in its pipeline, from 0, outermost first; `field` one of its settings, if it is about
     that. `node` is the place in a file, where it came from one. Notes are for people who ask; they fail no check.

@@ -34,7 +34,7 @@ class LintSettings:
         if self.calls_per_second is not None:
             check("lint", "calls_per_second", self.calls_per_second, above=0)
         for name, reason in self.allow.items():
-            if not isinstance(reason, str) or not reason.strip():
+            if not reason.strip():
                 raise ConfigError(f"lint: allow: {name} has no reason; say why it is right here")
 
 

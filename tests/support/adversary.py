@@ -7,6 +7,7 @@ what the policies' pages say.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import math
 import random
@@ -138,10 +139,8 @@ def play(pipeline: Pipeline, plan: Plan) -> tuple[float, int]:
 
     async def main() -> float:
         pipeline._kit.rng = plan.dice
-        try:
+        with contextlib.suppress(Exception):  # however it fails
             await pipeline.run(takes_call(target), op=OP)
-        except Exception:  # noqa: S110 (however it fails)
-            pass
         return asyncio.get_running_loop().time()
 
     return VirtualLoop().run(main()), sent
@@ -315,7 +314,7 @@ def anything(seed: int) -> list[Any]:
         lambda: Bulkhead(dice.choice((1, 4)), queue=dice.choice((0, 2)), max_wait=seconds(3.0)),
         lambda: RateLimit(UNPACED, max_wait=seconds(3.0)),
         lambda: Breaker(min_calls=10_000),
-        lambda: Coalesce(),
+        Coalesce,
     )
     return [*(dice.choice(makers)() for _ in range(dice.randint(1, 5))), Timeout(seconds(3.0))]
 

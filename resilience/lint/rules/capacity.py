@@ -40,7 +40,8 @@ def _breaker_minimum_unreachable(subject: Subject) -> Iterator[Found]:
                 yield Found(
                     position,
                     f"it can never trip: it wants {counted(needed, 'call')} within {seconds(policy.window)}, and {why} "
-                    f"lets no more than {most:.4g} come to an end in that time; lower min_calls, lengthen the window, or "
+                    f"lets no more than {most:.4g} come to an end in that time; lower min_calls, lengthen the "
+                    "window, or "
                     "trip on consecutive failures",
                     "min_calls",
                 )
@@ -57,7 +58,8 @@ def _traffic(subject: Subject, position: int, window: float) -> Iterator[tuple[f
         sends = max(subject.estimate(op).worst.sends for op in subject.ops)
         yield (
             subject.settings.calls_per_second * window * sends,
-            f"the stated rate of {subject.settings.calls_per_second:g} calls/s, each of at most {counted(sends, 'request')},",
+            f"the stated rate of {subject.settings.calls_per_second:g} calls/s, each of at most "
+            f"{counted(sends, 'request')},",
         )
     for at, policy in subject.each("bulkhead"):
         longest = max(subject.beneath(at, op) for op in subject.ops)
@@ -74,7 +76,8 @@ def _breaker_open_too_long(subject: Subject) -> Iterator[Found]:
         if policy.open_for > _LONG:
             yield Found(
                 position,
-                f"one bad moment refuses all calls for {seconds(policy.open_for)} at least, however soon the target is well "
+                f"one bad moment refuses all calls for {seconds(policy.open_for)} at least, however soon the target "
+                "is well "
                 "again; open_for doubles by itself while probes fail, so begin with a few seconds",
                 "open_for",
             )
@@ -87,7 +90,8 @@ def _breaker_hair_trigger(subject: Subject) -> Iterator[Found]:
             field = "min_calls" if one else "consecutive"
             yield Found(
                 position,
-                f"{field} of 1: a single failure, which a retry would have mended, opens the circuit for all calls; 5 or more",
+                f"{field} of 1: a single failure, which a retry would have mended, opens the circuit for all calls; "
+                "5 or more",
                 field,
             )
 
@@ -111,8 +115,10 @@ def _pool_smaller_than_bulkhead(subject: Subject) -> Iterator[Found]:
             if key in (None, "host") and places > fewest:
                 yield Found(
                     position,
-                    f"{places} calls at once, but {pool.name} opens no more than {fewest} connections ({which}): the others "
-                    "queue inside the connector, under the timeout, where no policy sees them; as many of one as of the other",
+                    f"{places} calls at once, but {pool.name} opens no more than {fewest} connections ({which}): the "
+                    "others "
+                    "queue inside the connector, under the timeout, where no policy sees them; as many of one as of "
+                    "the other",
                     "initial" if hasattr(policy, "initial") else "limit",
                 )
 
@@ -126,7 +132,8 @@ def _keepalive_above_server(subject: Subject) -> Iterator[Found]:
             yield Found(
                 position,
                 f"idle connections are kept for {seconds(connections.keepalive)}, and the server closes them after "
-                f"{seconds(server)} (lint.server_keepalive): a request that is written just then is lost, and for a write "
+                f"{seconds(server)} (lint.server_keepalive): a request that is written just then is lost, and for a "
+                "write "
                 "nobody knows whether it was executed; keep them for less",
                 place=node and (node.get("keepalive") or node),
             )
@@ -141,7 +148,8 @@ def _rate_limit_above_quota(subject: Subject) -> Iterator[Found]:
             if most is not None and most > allowed * _SLACK:
                 yield Found(
                     position,
-                    f"it lets up to {most:.4g} calls through in {seconds(window)}, and {quota.whose} allows {quota.rate}; "
+                    f"it lets up to {most:.4g} calls through in {seconds(window)}, and {quota.whose} allows "
+                    f"{quota.rate}; "
                     f"rate: {quota.rate}",
                     "rate",
                 )

@@ -19,8 +19,10 @@ def _amplification(subject: Subject) -> Iterator[Found]:
         position = next((at for at, _ in subject.each("retry", "hedge")), None)
         yield Found(
             position,
-            f"one call can become {sends} requests, more than the {subject.settings.most_sends} that are allowed: when the "
-            "target is in trouble it gets so many times its load; fewer attempts or hedges, and retry at one level only",
+            f"one call can become {sends} requests, more than the {subject.settings.most_sends} that are allowed: "
+            "when the "
+            "target is in trouble it gets so many times its load; fewer attempts or hedges, and retry at one level "
+            "only",
         )
 
 
@@ -29,7 +31,8 @@ def _hedge_without_budget(subject: Subject) -> Iterator[Found]:
         if policy.budget is None:
             yield Found(
                 position,
-                f"a hedge without a budget: when everything is slow, every call sends {counted(policy.extra, 'more')}, just "
+                "a hedge without a budget: when everything is slow, every call sends "
+                f"{counted(policy.extra, 'more')}, just "
                 "when the target can bear it least; leave budget out for the default, a fifth of the calls",
                 "budget",
             )
@@ -51,7 +54,8 @@ def _retry_without_pause(subject: Subject) -> Iterator[Found]:
         if policy.attempts > 1 and pauses.count and pauses.latest(pauses.count) == 0.0:
             yield Found(
                 position,
-                f"{counted(policy.attempts, 'attempt')} with no pause between them: whatever made the first fail is still "
+                f"{counted(policy.attempts, 'attempt')} with no pause between them: whatever made the first fail is "
+                "still "
                 "there; wait: {expo: {base: 2, factor: 250ms}}",
                 "wait" if policy.max_wait else "max_wait",
             )
@@ -64,7 +68,8 @@ def _retry_without_jitter(subject: Subject) -> Iterator[Found]:
         if policy.attempts > 1 and pauses.count and not spread and pauses.latest(pauses.count) > 0.0:
             yield Found(
                 position,
-                "no jitter: calls that failed together come back together, and fail together again; jitter: full is the "
+                "no jitter: calls that failed together come back together, and fail together again; jitter: full is "
+                "the "
                 "default",
                 "jitter",
             )
@@ -76,7 +81,8 @@ def _retry_waits_run_out(subject: Subject) -> Iterator[Found]:
         if pauses.count < policy.attempts - 1:
             yield Found(
                 position,
-                f"the waits run out: {counted(pauses.count, 'wait')} for {policy.attempts} attempts, so there are never "
+                f"the waits run out: {counted(pauses.count, 'wait')} for {policy.attempts} attempts, so there are "
+                "never "
                 f"more than {pauses.count + 1}; name one for each pause, or a single one for all",
                 "wait",
             )

@@ -20,8 +20,10 @@ def _retry_of_unsafe_operation(subject: Subject) -> Iterator[Found]:
         seems = "must not happen twice" if stated else "looks like one that must not happen twice"
         yield Found(
             position,
-            f"{op.name} {seems}, and `on` repeats it although nobody knows whether the first attempt was executed; leave "
-            "`on` out, so that only what was certainly not executed is repeated, or give the request a key by which the "
+            f"{op.name} {seems}, and `on` repeats it although nobody knows whether the first attempt was executed; "
+            "leave "
+            "`on` out, so that only what was certainly not executed is repeated, or give the request a key by which "
+            "the "
             "server tells a repetition (orderLinkId), and say idempotent",
             "on",
             "error" if stated else "warning",
@@ -34,7 +36,8 @@ def _hedge_of_unsafe_operation(subject: Subject) -> Iterator[Found]:
         if unsafe:
             yield Found(
                 position,
-                f"{', '.join(unsafe[:3])} may not be sent twice, so Hedge lets it pass through and does nothing for it; route "
+                f"{', '.join(unsafe[:3])} may not be sent twice, so Hedge lets it pass through and does nothing for "
+                "it; route "
                 "it to a pipeline without a hedge, so that nobody counts on one",
             )
 
@@ -58,7 +61,8 @@ def _unknown_operation(subject: Subject) -> Iterator[Found]:
                 hint = nearest(name, list(names))
                 yield Found(
                     position,
-                    f"per_op names {name!r}, but {subject.facts.who} has no such operation{hint}: that entry is never used",
+                    f"per_op names {name!r}, but {subject.facts.who} has no such operation{hint}: that entry is "
+                    "never used",
                     "per_op",
                 )
 

@@ -39,7 +39,8 @@ def plain_secrets(root: Node) -> Iterator[tuple[Node, str]]:
 
 def _text(what: str) -> str:
     return (
-        f"{what}: whoever reads the file or its history has it; write ${{env:BYBIT_...}} or ${{env:RESILIENCE_...}}, and "
+        f"{what}: whoever reads the file or its history has it; write ${{env:BYBIT_...}} or ${{env:RESILIENCE_...}}, "
+        "and "
         "change it if the file has ever been shared"
     )
 

@@ -43,9 +43,10 @@ def _worst_case_above_deadline(subject: Subject) -> Iterator[Found]:
             more = f" ({len(late) - 1} more operations too)" if len(late) > 1 else ""
             yield Found(
                 position,
-                f"{_of(op)} that meets nothing but silence needs up to {seconds(work)} for its attempts and pauses, and "
-                f"the deadline ends it after {seconds(most)}: of at most {subject.estimate(op).worst.sends} requests "
-                f"{ended} come to their end{more}; lengthen the deadline, or shorten the timeout or the pauses",
+                f"{_of(op)} whose attempts all fail at the last moment needs up to {seconds(work)} for them and the "
+                f"pauses between, and the deadline ends it after {seconds(most)}: of at most "
+                f"{subject.estimate(op).worst.sends} requests {ended} come to their end{more}; lengthen the deadline, or "
+                "shorten the timeout or the pauses",
                 "seconds",
             )
 
@@ -77,7 +78,8 @@ def _retry_never_begins(subject: Subject) -> Iterator[Found]:
                 yield Found(
                     position,
                     f"attempt {number} of {subject.policies[position].attempts} of {_of(op)} never begins: the pauses "
-                    f"before it come to at least {seconds(pauses.earliest(number - 1))}, even if every attempt fails at "
+                    f"before it come to at least {seconds(pauses.earliest(number - 1))}, even if every attempt fails "
+                    "at "
                     f"once, and {whose} is over then; fewer attempts, or shorter pauses",
                     "attempts",
                 )
@@ -100,7 +102,8 @@ def _no_attempt_timeout(subject: Subject) -> Iterator[Found]:
         if policy.attempts > 1 and bounded and math.isinf(subject.beneath(position, op)):
             yield Found(
                 position,
-                "the deadline bounds the call but nothing bounds one attempt: the first that meets silence takes all of "
+                "the deadline bounds the call but nothing bounds one attempt: the first that meets silence takes "
+                "all of "
                 "the time, and nothing is ever tried again; add Timeout beneath Retry",
             )
 
@@ -122,7 +125,8 @@ def _timeout_outside_retry(subject: Subject) -> Iterator[Found]:
         if any(kind_of(policy) == "retry" and policy.attempts > 1 for policy in subject.policies[position + 1 :]):
             yield Found(
                 position,
-                "Timeout above Retry ends the whole call, but the retry does not know of it: it pauses for attempts that "
+                "Timeout above Retry ends the whole call, but the retry does not know of it: it pauses for attempts "
+                "that "
                 "are never made; use Deadline there, and Timeout beneath Retry for one attempt",
             )
 
@@ -167,8 +171,10 @@ def _probe_lease_too_short(subject: Subject) -> Iterator[Found]:
         if policy.probe_lease < longest < math.inf:
             yield Found(
                 position,
-                f"a probe may take {seconds(longest)}, but after {seconds(policy.probe_lease)} it counts as nothing and "
-                f"its place is given to another: a slow target gets more than {counted(policy.probes, 'probe')} at once; "
+                f"a probe may take {seconds(longest)}, but after {seconds(policy.probe_lease)} it counts as nothing "
+                "and "
+                f"its place is given to another: a slow target gets more than {counted(policy.probes, 'probe')} at "
+                "once; "
                 "lengthen probe_lease beyond the timeout",
                 "probe_lease",
             )

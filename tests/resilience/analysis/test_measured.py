@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")  #
 
 
 def canonical(seed: int) -> Shape:
-    """A random pipeline in the canonical order. No two times of it are multiples of each other, so there are no ties."""
+    """A random pipeline in the canonical order. No two of its times are multiples of each other: there are no ties."""
     dice = random.Random(seed)
 
     def seconds(most: float) -> float:
