@@ -36,7 +36,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     for row in chapter.rows:
         estimate = row.estimate
         cells = (
-            named(row),
+            named(row, chapter),
             duration(estimate.typical.latency),
             duration(estimate.worst.latency),
             requests(estimate.worst.sends),
@@ -48,13 +48,14 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 
 
 def _row(chapter: Chapter, row: Row) -> Iterator[str]:
-    yield f"<h3>{escape(named(row))}</h3>"
+    yield f"<h3>{escape(named(row, chapter))}</h3>"
     yield f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences(row.estimate))}</ul>"
     yield f"<p>If everything fails, each attempt at the last moment: {escape(row.estimate.timeline[-1].note)}.</p>"
     yield timeline_picture(row.estimate.timeline)
     yield (
         "<p>Requests a call, by the share of requests that fail:</p>"
-        '<p class="key"><span class="e">they fail at once</span><span class="s">by silence</span><span class="b">within the budget</span></p>'
+        '<p class="key"><span class="e">they fail at once</span>'
+        '<span class="s">by silence</span><span class="b">within the budget</span></p>'
     )
     yield load_picture(row.estimate.load)
     yield f"<p>{' '.join(escape(sentence) for sentence in load_words(row.estimate.load, chapter.policies))}</p>"

@@ -26,7 +26,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield from drawn(chapter)
     for row in chapter.rows:
         yield ""
-        yield f"{named(row)}"
+        yield named(row, chapter)
         yield from (f"  {sentence}" for sentence in sentences(row.estimate))
         yield ""
         yield "  If everything fails, each attempt at the last moment:"
@@ -58,12 +58,13 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def named(row: Row) -> str:
-    """The operations of a row, in words."""
-    names = ["any other operation" if name == "*" and len(row.names) > 1 else name for name in row.names]
-    return (
-        "Any operation" if names == ["*"] else f"{', '.join(names[1:] + names[:1] if row.names[0] == '*' else names)}"
-    )
+def named(row: Row, chapter: Chapter) -> str:
+    """The operations of a row, in words; those of which nothing is known come last."""
+    known = [name for name in row.names if name != "*"]
+    if known == list(row.names):
+        return ", ".join(known)
+    alone = len(chapter.rows) == 1 and not known
+    return "any operation" if alone else ", ".join([*known, "any other operation"])
 
 
 def _timeline(steps: Sequence[Step]) -> Iterator[str]:

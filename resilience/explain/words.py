@@ -80,8 +80,10 @@ def load_words(load: Sequence[Load], policies: Sequence[Any]) -> list[str]:
     breaker = next((policy for policy in policies if kind_of(policy) == "breaker"), None)
     if opening and breaker is not None:
         said.append(
-            f"The breaker opens at {', '.join(opening)} failure, if there are enough calls; then only "
-            f"{breaker.probes} probe{'' if breaker.probes == 1 else 's'} at a time are sent, every "
-            f"{duration(breaker.open_for)} and more, and all other calls are refused at once."
+            f"The breaker opens where {' or '.join(opening)} fail, if there are enough calls: then all are refused "
+            "at once, "
+            f"and after {duration(breaker.open_for)} or more {breaker.probes} at a time "
+            f"{'is' if breaker.probes == 1 else 'are'} "
+            "sent as probes."
         )
     return said
