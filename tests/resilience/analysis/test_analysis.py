@@ -90,7 +90,7 @@ def test_a_hedge_adds_its_delays_where_it_is_sent() -> None:
 
 
 def test_nested_retries_multiply_only_where_they_are_told_to() -> None:
-    """What a retry beneath has given up on is not repeated, unless the outer one decides alone or sees another error."""
+    """What a retry beneath has given up on is not repeated, unless the outer one decides alone or sees another."""
     assert worst(steady(3), steady(2), Timeout(5)) == (11, 2)
     assert worst(steady(3, nested=True), steady(2), Timeout(5)) == (35, 6)
     assert worst(steady(3, on=OSError), steady(2), Timeout(5)) == (35, 6)

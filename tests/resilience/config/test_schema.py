@@ -189,5 +189,5 @@ def test_it_says_what_an_editor_shows() -> None:
     assert set(defs["Pool"]["properties"]) == {"name", "broken", "max_wait"}
     kinds = {spec.rpartition(".")[2] for spec in POLICIES.values()}
     nested = {"Adaptive", "Fault", "Limit", "RetryBudget", "RetryQuota"}
-    assert kinds | nested | {"DashboardSettings", "TelemetrySettings", "policy"} == set(defs)
+    assert kinds | nested | {"DashboardSettings", "LintSettings", "TelemetrySettings", "policy"} == set(defs)
     assert all(defs[kind]["description"] and "\n" not in defs[kind]["description"] for kind in kinds)
