@@ -76,7 +76,7 @@ mutate-sample: ## the same for two mutants in a hundred, the same ones each time
 	@$(MAKE) --no-print-directory mutate ARGS="--sample 0.02 $(ARGS)"
 
 sweep: $(STAMP) ## the tests marked sweep: large spaces of seeds and interleavings
-	@$(BIN)/python -m pytest -m sweep $(ARGS)
+	@$(BIN)/python -m pytest -m sweep -o faulthandler_timeout=0 $(ARGS)
 
 soak: $(STAMP) ## the tests marked soak: long runs, with no limit on the time of one test
 	@$(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 $(ARGS)

@@ -179,11 +179,19 @@ class Call:
 
     def again(self, kind: str) -> Call:
         """A copy for one more attempt, whose record joins the shared history."""
-        attempt = Attempt()
-        history = self.attempts
+        other = self.copy()
+        other.renew(kind)
+        return other
+
+    def renew(self, kind: str) -> Attempt:
+        """Go on as one more attempt; for who knows that nobody else holds this call, and puts `attempt` back."""
+        history = self.history
+        if history is None:
+            history = self.attempts
+        attempt = self.made = Attempt()
         attempt.number, attempt.kind = len(history) + 1, kind
         history.append(attempt)
-        return self._copy(attempt, history)
+        return attempt
 
     def copy(self) -> Call:
         """The same attempt in a call of its own, for a branch that runs beside others."""

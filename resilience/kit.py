@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from .call import Call, Handler
-from .errors import Refused, TimedOut
+from .errors import Refused, ResilienceError, TimedOut
 from .events import Emit
 from .verdict import Classify, Kind, Verdict
 
@@ -25,6 +25,7 @@ __all__ = ["Kit"]
 S = TypeVar("S")
 
 _log = logging.getLogger("resilience")
+_UNKNOWN = Kind.UNKNOWN  # an enum is slow to look things up in
 _TIMED_OUT_SENT = Verdict(Kind.UNKNOWN, "timeout")
 _TIMED_OUT_UNSENT = Verdict(Kind.FAILED, "timeout")
 
@@ -71,18 +72,19 @@ class Kit:
         The adapter's `classify` is never asked about a refusal or our own `TimedOut`. One that raises counts as
         REJECTED, which repeats nothing. An error that says of itself that nothing was `sent` is not UNKNOWN.
         """
-        if isinstance(exc, TimedOut):
-            if exc.queued:
+        if isinstance(exc, ResilienceError):
+            if isinstance(exc, TimedOut):
+                if exc.queued:
+                    return None
+                return _TIMED_OUT_SENT if exc.sent else _TIMED_OUT_UNSENT
+            if isinstance(exc, Refused):
                 return None
-            return _TIMED_OUT_SENT if exc.sent else _TIMED_OUT_UNSENT
-        if isinstance(exc, Refused):
-            return None
         try:
             verdict = self.classify(exc, call.op)
         except Exception:
             _log.exception("classify failed on %s of %s; read as rejected", type(exc).__name__, call.op.name)
             return Verdict(Kind.REJECTED, "classify_failed")
-        if verdict.kind is Kind.UNKNOWN and getattr(exc, "sent", None) is False:
+        if verdict.kind is _UNKNOWN and getattr(exc, "sent", None) is False:
             return replace(verdict, kind=Kind.FAILED)
         return verdict
 

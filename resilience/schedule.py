@@ -66,6 +66,8 @@ def schedule(wait: Wait, jitter: Jitter, cap: float, rng: random.Random) -> Next
 
     `cap` bounds the sum of growth and jitter.
     """
+    if wait == 0 and jitter in _OF_NOTHING_NOTHING:
+        return _no_wait
     grow = _growth(wait, cap)
     spread = jitter if callable(jitter) else _SPREADS[jitter or "none"](rng, cap)
 
@@ -79,6 +81,10 @@ def schedule(wait: Wait, jitter: Jitter, cap: float, rng: random.Random) -> Next
         return value if value < cap else cap
 
     return next_wait
+
+
+def _no_wait(sent: Any) -> float:
+    return 0.0
 
 
 def steady(wait: Wait, jitter: Jitter) -> bool:
@@ -180,6 +186,7 @@ def _decorrelated(rng: random.Random, cap: float) -> Callable[[float], float]:
     return spread
 
 
+_OF_NOTHING_NOTHING = (None, "none", "full", "equal")  # the jitters that spread a wait of nothing to nothing
 _SPREADS: dict[str, Callable[[random.Random, float], Callable[[float], float]]] = {
     "none": _none,
     "full": _full,

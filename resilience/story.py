@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import nesting
 from .budget import Budgets
-from .call import Call
+from .call import Call, TakesCall
 from .events import Waiting
 from .kit import Kit
 from .matching import matcher
@@ -106,8 +106,9 @@ class Story:
 
     def next_attempt(self, call: Call) -> Call:
         """The call once more, with a record that says why it is made."""
-        call = call.again("retry")
-        attempt, why = call.attempt, self._why
+        if self._terms.kit.emit is not None or type(call.target) is TakesCall:
+            call = call.copy()  # an observer or a transport may have kept that of the last attempt
+        attempt, why = call.renew("retry"), self._why
         notes: dict[str, Any] = {"retry": why}
         attempt.noted = notes
         if why == "transparent":
@@ -126,11 +127,10 @@ class Story:
         if self._wanted_more and self._terms.policy.attempts > 1:
             nesting.give_up(error, repeated=self._counted > 1)
         if self._lines:
-            try:
-                for line in self._lines[: max(0, _MOST_NOTES - len(getattr(error, "__notes__", ())))]:
-                    error.add_note(line if isinstance(line, str) else _LINE % line)
-            except Exception:  # an error that cannot be changed, such as a frozen dataclass
-                _log.debug("the history of %s cannot be noted on it", type(error).__name__)
+            kept = error.__dict__  # not add_note, which an error that cannot be changed (a frozen dataclass) refuses
+            notes = kept.get("__notes__", ())
+            lines = self._lines[: max(0, _MOST_NOTES - len(notes))]
+            kept["__notes__"] = [*notes, *(line if isinstance(line, str) else _LINE % line for line in lines)]
         return error
 
     def _wanted(self, call: Call, error: Exception, kind: Kind) -> bool:
@@ -176,11 +176,12 @@ class Story:
         """Is there time, and is it within the budget? Then the next attempt is decided on, and paid for."""
         terms = self._terms
         kit, policy, budgets = terms.kit, terms.policy, terms.budgets
-        at = kit.now()
-        if call.deadline is not None and at + delay >= call.deadline:
-            return self._stop(call, "deadline_would_exceed", f"the next attempt was due in {delay:.3g} s")
-        if policy.max_duration is not None and at + delay > self._began + policy.max_duration:
-            return self._stop(call, "duration_spent", f"the next attempt was due in {delay:.3g} s")
+        if call.deadline is not None or policy.max_duration is not None:
+            at = kit.now() + delay
+            if call.deadline is not None and at >= call.deadline:
+                return self._stop(call, "deadline_would_exceed", f"the next attempt was due in {delay:.3g} s")
+            if policy.max_duration is not None and at > self._began + policy.max_duration:
+                return self._stop(call, "duration_spent", f"the next attempt was due in {delay:.3g} s")
         if budgets is not None:
             self.charged = budgets.take(call, throttled)
             if kit.emit is not None:
@@ -195,7 +196,7 @@ class Story:
         self._counted += 1
         self._lines.append((call.attempt.number, what, delay))
         if kit.emit is not None:
-            kit.emit(Waiting(call, why, delay, at))
+            kit.emit(Waiting(call, why, delay, kit.now()))
         return delay
 
     def _stop(self, call: Call, reason: str, detail: str = "") -> float | None:

@@ -183,6 +183,7 @@ def _repeating(next: Handler, terms: Terms, unwanted: Unwanted) -> Again:
 
     async def again(call: Call, error: Exception | None, value: Any, since: int, began: float = 0.0, /) -> Any:
         story = Story(terms, began)
+        origin, first = call, call.attempt
         try:
             while True:
                 pause = story.pause(call, error, value, since)
@@ -205,6 +206,7 @@ def _repeating(next: Handler, terms: Terms, unwanted: Unwanted) -> Again:
                             budgets.succeeded(call, story.charged)
                         return value
         finally:
+            origin.made = first  # who stands above asks what was sent from this attempt on
             error = story = None  # type: ignore[assignment]  # their tracebacks refer to this frame
 
     return again
