@@ -10,7 +10,7 @@ from __future__ import annotations
 from .build import build_pipelines
 from .convert import convert
 from .document import Document, Node
-from .load import check_file, load, read_settings, read_version
+from .load import check_file, load, preset, read_settings, read_version
 from .problems import InvalidConfig, Problem, Problems
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "check_file",
     "convert",
     "load",
+    "preset",
     "read_settings",
     "read_version",
 ]
