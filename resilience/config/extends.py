@@ -42,6 +42,7 @@ class _Expansion:
         self._pipelines = pipelines
         self._problems = problems
         self._stacks: dict[str, Node] = {}
+        self._steps: dict[str, int] = {}
         self._inherited = 0
 
     def stack(self, name: str) -> Node:
@@ -56,8 +57,10 @@ class _Expansion:
                 base = self._known(name)
             else:
                 base = below
+        steps = self._steps.get(name, 0)
         for name in reversed(chain):
-            base = self._stacks[name] = self._derived(self._pipelines_get(name), base)
+            steps = self._steps[name] = steps + 1
+            base = self._stacks[name] = self._derived(self._pipelines_get(name), base, steps)
         return base
 
     def _known(self, name: str) -> Node | None:
@@ -84,10 +87,6 @@ class _Expansion:
             if base in chain:
                 circle = " -> ".join(short(each) for each in (*chain[chain.index(base) :], base))
                 return self._broken(node, node.problem(f"extends itself: {short(circle, 200)}", "extends-cycle"))
-            if len(chain) >= MOST_STEPS:
-                return self._broken(
-                    node, node.problem(f"more than {MOST_STEPS} pipelines on top of one another", "depth")
-                )
             return base
         if base in PRESETS:
             return preset_node(base)
@@ -108,7 +107,7 @@ class _Expansion:
         node.broken = problem
         return node
 
-    def _derived(self, node: Node, base: Node) -> Node:
+    def _derived(self, node: Node, base: Node, steps: int) -> Node:
         """The list of a pipeline whose base has one. Problems of its own keys are told even if the base is broken."""
         changes = {}
         for key, child in node.items():
@@ -119,6 +118,8 @@ class _Expansion:
         if base.broken is not None or base.kind != "sequence":
             return base
         self._inherited += _weight(base)
+        if steps > MOST_STEPS:
+            return self._broken(node, node.problem(f"more than {MOST_STEPS} pipelines extend one another", "depth"))
         if self._inherited > MOST_INHERITED:
             text = f"the pipelines of this file inherit more than {MOST_INHERITED} policies and settings"
             return self._broken(node, node.problem(text, "size"))

@@ -83,7 +83,7 @@ class _Reading:
             part = self._part(entry, folder, above)
             if part is None:
                 self.failed = True
-            else:
+            elif not self.failed:
                 _merge(root, part, self._problems)
 
     def _part(self, entry: Node, folder: str, above: list[str]) -> Node | None:
