@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resilience.config import Document, Node, Problems, convert
 from resilience.config.build import read_pipelines
 from resilience.config.extends import expand
-from resilience.config.sections import read_settings, read_version
+from resilience.config.sections import Owned, read_settings, read_version
 from resilience.config.shape import nearest
 from resilience.config.shapes import fields_of
 
@@ -129,18 +129,35 @@ def read_config(path: str) -> Config:
     return Config(path, resources, pipelines, exchanges, starts, guards, places)
 
 
-def check_resources(root: Node) -> None:
-    """The check of ``resources:`` for ``resilience check``. Raises `ConfigError` with its problems."""
+def _check_resources(root: Node) -> None:
     problems = Problems()
     _resources(root, problems)
     problems.finish()
 
 
-def check_exchanges(root: Node) -> None:
-    """The check of ``exchanges:`` for ``resilience check``. Raises `ConfigError` with its problems."""
+def _check_exchanges(root: Node) -> None:
     problems = Problems()
     _exchanges(root, problems)
     problems.finish()
+
+
+def _describe_resources(defs: dict[str, Any]) -> dict[str, Any]:
+    from .schema import resources_schema
+
+    return resources_schema(KINDS, defs)
+
+
+def _describe_exchanges(defs: dict[str, Any]) -> dict[str, Any]:
+    from .schema import exchanges_schema
+
+    return exchanges_schema(ADAPTERS, defs)
+
+
+check_resources = Owned(_check_resources, _describe_resources)
+"""``resources:`` for ``resilience check`` and ``resilience schema``. Raises `ConfigError` with its problems."""
+
+check_exchanges = Owned(_check_exchanges, _describe_exchanges)
+"""``exchanges:``, likewise."""
 
 
 # -- the sections -------------------------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ from ..policies.pool import Pool
 from ..policy import Policy
 from ..verdict import Classify
 from ..verdict import classify as default_classify
-from .containers import Fields
 from .document import Node, short
 from .extends import expand
+from .fields import Fields
 from .problems import Problem, Problems
 from .registry import POLICIES, single, spelled, unknown
 from .shape import BROKEN, nearest, read, refuse

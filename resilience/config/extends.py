@@ -12,6 +12,7 @@ from .document import Node, short
 from .overrides import EXCEPTIONS, kind_of, overridden, settings_of
 from .problems import Problem, Problems
 from .registry import POLICIES, unknown
+from .scalars import Text
 from .shape import nearest, refuse
 from .shipped import PRESETS, preset_node
 
@@ -79,7 +80,7 @@ class _Expansion:
         assert node is not None  # noqa: S101
         if node.broken is not None:
             return self._broken(node, node.broken)
-        if node.kind != "scalar" or node.style == "env" or node.is_null:
+        if node.style == "env" or not Text().takes(node):
             refuse(node, _WORDS, self._problems)
             return self._broken(node, self._problems.found[-1])
         base = node.text

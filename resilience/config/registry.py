@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import Any, cast
 
 from ..events import Emit
-from .containers import Fields
 from .document import short
+from .fields import Fields
 from .shape import nearest
 from .shapes import fields_of
 

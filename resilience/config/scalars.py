@@ -18,12 +18,14 @@ from .shape import BROKEN, nearest, refuse
 __all__ = [
     "Choice",
     "Converted",
+    "ErrorName",
     "Flag",
     "Null",
     "Number",
     "Text",
     "Unspeakable",
     "Whole",
+    "Word",
     "number",
 ]
 
@@ -122,6 +124,20 @@ class Text:
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"type": "string"}
+
+
+class Word(Text):
+    """A text that is not empty. The dataclass itself refuses an empty one."""
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+class ErrorName(Text):
+    """The name of an exception type. The policy itself refuses what cannot be one."""
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^[^\W\d]\w*$"}
 
 
 _SPELLED = {"None": "null", "True": "true", "False": "false"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
@@ -17,13 +18,28 @@ from .registry import SECTIONS, section
 from .scalars import number
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["OTHERS", "Section", "owners", "read_settings", "read_top", "read_version"]
+__all__ = ["OTHERS", "Owned", "Section", "owners", "read_settings", "read_top", "read_version"]
 
 Section = Callable[[Node], None]
 """Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found.
 
 One with a method ``schema(defs)`` also says what the section looks like, as JSON Schema.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A `Section` with a schema: `check` takes the file's root, `describe` the definitions that a schema shares."""
+
+    check: Section
+    describe: Callable[[dict[str, Any]], dict[str, Any]]
+
+    def __call__(self, root: Node) -> None:
+        self.check(root)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return self.describe(defs)
+
 
 OTHERS = ("resources", "exchanges")
 _OURS = ("version", "pipelines", *SECTIONS)
