@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from .errors import ConfigError
 
 __all__ = [
+    "Identifier",
     "Name",
     "OutOfBounds",
     "Quantile",
@@ -48,6 +49,8 @@ Quantile = Annotated[str, Unit("quantile")]
 Rate = Annotated[str, Unit("rate")]
 Name = Annotated[str, Unit("name")]
 """A text that is not empty."""
+Identifier = Annotated[str, Unit("identifier")]
+"""A name as Python has them."""
 
 
 class OutOfBounds(ConfigError):

@@ -58,7 +58,7 @@ def kind_of(entry: Node) -> str:
 
 def is_off(node: Node) -> bool:
     """Whether an override takes the policy away."""
-    return node.broken is None and (node.is_null or (node.style == "plain" and node.text == "off"))
+    return node.broken is None and (node.is_null or (node.style in ("plain", "quoted") and node.text == "off"))
 
 
 def settings_of(name: str, node: Node | None) -> dict[str, Node] | None:

@@ -18,8 +18,8 @@ from .shape import BROKEN, nearest, refuse
 __all__ = [
     "Choice",
     "Converted",
-    "ErrorName",
     "Flag",
+    "Identifier",
     "Null",
     "Number",
     "Text",
@@ -133,8 +133,8 @@ class Word(Text):
         return {"type": "string", "minLength": 1}
 
 
-class ErrorName(Text):
-    """The name of an exception type. The policy itself refuses what cannot be one."""
+class Identifier(Text):
+    """A name as Python has them, of an exception type say. The policy itself refuses what cannot be one."""
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"type": "string", "pattern": r"^[^\W\d]\w*$"}

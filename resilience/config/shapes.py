@@ -23,7 +23,7 @@ from ..units import Unit
 from .containers import Keys, ListOf, MappingOf, OneOf, Plain
 from .fields import Fields
 from .quantities import Duration, Pace, Percent, Percentile
-from .scalars import Choice, Converted, ErrorName, Flag, Null, Number, Text, Unspeakable, Whole, Word
+from .scalars import Choice, Converted, Flag, Identifier, Null, Number, Text, Unspeakable, Whole, Word
 from .shape import Shape
 
 __all__ = ["fields_of", "shape_of"]
@@ -43,6 +43,7 @@ _QUANTITIES: dict[str, Shape] = {
     "quantile": Percentile(),
     "rate": Pace(),
     "name": Word(),
+    "identifier": Identifier(),
 }
 _TIME = Duration()
 _WAIT = OneOf(
@@ -60,7 +61,7 @@ _WAIT = OneOf(
 )
 """`resilience.schedule.Wait` takes any mapping, so its keys stand here. `factor` is a multiplier, and may be a time."""
 
-_ON = OneOf((ErrorName(), ListOf(ErrorName(), least=1), Null()))
+_ON = OneOf((Identifier(), ListOf(Identifier(), least=1), Null()))
 """`resilience.matching.On`, without the types and predicates of Python code."""
 
 

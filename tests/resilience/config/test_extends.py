@@ -13,6 +13,7 @@ from resilience import (
     Deadline,
     Hedge,
     Pipeline,
+    Pool,
     RateLimit,
     Retry,
     Timeout,
@@ -92,12 +93,12 @@ def test_null_and_off_take_a_policy_away(word: str) -> None:
     assert kinds(pipeline) == ["Deadline", "Retry", "RateLimit", "Bulkhead", "Timeout"]
 
 
-def test_off_in_quotes_is_a_name() -> None:
-    """A resource may be called off."""
-    pipelines = build_pipelines(
-        Document.parse("a: [pool: rest]\nb: {extends: a, pool: 'off'}\n"), resources={"rest": list, "off": list}
-    )
-    assert pipelines["b"].policies[0].name == "off"  # type: ignore[attr-defined]
+def test_a_resource_that_is_called_off_is_named_at_length() -> None:
+    """The word alone, in quotes or not, takes the pool away."""
+    node = Document.parse("a: [pool: rest]\nb: {extends: a, pool: {name: off}}\nc: {extends: a, pool: 'off'}\n")
+    pipelines = build_pipelines(node, resources={"rest": list, "off": list})
+    assert pipelines["b"].policies == (Pool(list, name="off"),)
+    assert pipelines["c"].policies == ()
 
 
 def test_new_policies_stand_where_the_canonical_order_has_them() -> None:
