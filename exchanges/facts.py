@@ -10,54 +10,31 @@ from importlib import import_module
 from resilience.config import Node, Problems
 from resilience.lint import Connections, Facts, Quota
 
-from .config import ADAPTERS, read_resources
+from .config import ADAPTERS, read_exchanges, read_resources
 
-__all__ = ["facts", "routes"]
+__all__ = ["facts"]
 
 
 def facts(root: Node) -> dict[str, Facts]:
-    """By the name of each pipeline that an exchange uses; of several exchanges, what any of them says."""
-    nodes, found = root.get("resources"), {}
+    """By the name of each pipeline that an exchange uses, as the exchange has it, overrides and all.
+
+    Where there are several exchanges, each has its own: ``bybit.market``.
+    """
+    nodes, connections = root.get("resources"), {}
     for name, settings in read_resources(root, Problems()).items():
         node = None if nodes is None else nodes.get(name)
-        found[name] = Connections(settings.limit, settings.limit_per_host, settings.keepalive, node)
+        connections[name] = Connections(settings.limit, settings.limit_per_host, settings.keepalive, node)
+    exchanges, guards = read_exchanges(root, Problems())
     known: dict[str, Facts] = {}
-    for exchange, by_pipeline in routes(root).items():
-        adapter = _text(root, exchange, "adapter")
-        module = import_module(ADAPTERS[adapter][2])
+    for exchange, settings in exchanges.items():
+        module = import_module(ADAPTERS[settings.adapter][2])
         ops = {endpoint.op.name: endpoint.op for endpoint in module.ENDPOINTS.values()}
         quota = Quota(module.IP_LIMIT, "ip", f"{exchange}, for each IP address,")
-        for pipeline, operations in by_pipeline.items():
-            before = known.get(pipeline, Facts())
-            known[pipeline] = Facts(
-                tuple(dict.fromkeys((*before.ops, *(ops[name] for name in operations)))),
-                tuple(dict.fromkeys((*before.names, *module.OPERATIONS))),
-                tuple(dict.fromkeys((*before.quotas, quota))),
-                found,
-                f"the exchange {exchange}",
-            )
+        guard = guards[exchange]
+        for pipeline in dict.fromkeys((settings.pipeline, *guard.routes.values())):
+            guarded = tuple(ops[name] for name, route in guard.routes.items() if route == pipeline)
+            stack = guard.pipelines.get(pipeline)
+            key = pipeline if len(exchanges) == 1 else f"{exchange}.{pipeline}"
+            who = f"the exchange {exchange}"
+            known[key] = Facts(guarded, module.OPERATIONS, (quota,), connections, who, pipeline, stack)
     return known
-
-
-def routes(root: Node) -> dict[str, dict[str, list[str]]]:
-    """By exchange, and then by pipeline, the operations that it guards."""
-    found: dict[str, dict[str, list[str]]] = {}
-    exchanges = root.get("exchanges")
-    for name, node in () if exchanges is None else exchanges.items():
-        operations = import_module(ADAPTERS[_text(root, name, "adapter")][2]).OPERATIONS
-        default, special = node.get("pipeline"), node.get("operations")
-        by_pipeline: dict[str, list[str]] = {} if default is None else {default.text: []}
-        for operation in operations:
-            route = None if special is None else special.get(operation)
-            pipeline = default if route is None else route.get("pipeline")
-            if pipeline is not None:
-                by_pipeline.setdefault(pipeline.text, []).append(operation)
-        found[name] = by_pipeline
-    return found
-
-
-def _text(root: Node, exchange: str, key: str) -> str:
-    node: Node | None = root
-    for name in ("exchanges", exchange, key):
-        node = None if node is None else node.get(name)
-    return "" if node is None else node.text

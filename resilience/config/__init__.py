@@ -10,7 +10,7 @@ from __future__ import annotations
 from .build import build_pipelines
 from .convert import convert
 from .document import Document, Node
-from .load import Contents, check_file, examine, load, read_settings, read_version
+from .load import Contents, check_file, examine, load, preset, read_settings, read_version
 from .problems import InvalidConfig, Problem, Problems
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "convert",
     "examine",
     "load",
+    "preset",
     "read_settings",
     "read_version",
 ]

@@ -13,7 +13,7 @@ from ..config.load import Section
 from ..config.shape import nearest
 from ..errors import ConfigError
 from ..lint import LintSettings
-from ..lint.files import facts_of
+from ..lint.files import facts_of, used
 from ..lint.subject import Subject
 
 __all__ = ["Chapter", "Row", "explain_file", "explain_policies"]
@@ -45,11 +45,12 @@ def explain_file(
     Raises `InvalidConfig` for a file that is not sound, and `ConfigError` for a name that is not in it.
     """
     contents = examine(path, sections=sections)
-    names = list(contents.policies)
-    if pipeline is not None and pipeline not in names:
+    chapters = list(_chapters(contents, pipeline))
+    if pipeline is not None and not chapters:
+        names = list(contents.policies)
         known = f"{nearest(pipeline, names)} (in this file: {', '.join(names) or 'none'})"
         raise ConfigError(f"{os.fspath(path)}: no pipeline is named {pipeline!r}{known}")
-    return list(_chapters(contents, pipeline))
+    return chapters
 
 
 def explain_policies(policies: Sequence[Any], name: str = "", subject: Subject | None = None) -> Chapter:
@@ -67,8 +68,9 @@ def explain_policies(policies: Sequence[Any], name: str = "", subject: Subject |
 def _chapters(contents: Contents, pipeline: str | None) -> Iterator[Chapter]:
     section = contents.root.get("lint")
     settings = LintSettings() if section is None else convert(section, LintSettings)
-    facts = facts_of(contents)
-    for name, policies in contents.policies.items():
-        wanted = name in facts if facts and pipeline is None else pipeline in (None, name)
-        if wanted:
-            yield explain_policies(policies, name, Subject(policies, facts.get(name), settings))
+    uses = used(contents, facts_of(contents))
+    routed = any(use.facts is not None for use in uses)
+    for use in uses:
+        named = use.facts.pipeline if use.facts is not None else use.name
+        if (use.facts is not None or not routed) if pipeline is None else pipeline in (use.name, named):
+            yield explain_policies(use.policies, use.name, Subject(use.policies, use.facts, settings))

@@ -50,7 +50,8 @@ def _covers(key: str, finding: Finding) -> bool:
     if rule != finding.rule:
         return False
     path = finding.node.path if finding.node is not None else ""
-    return place in ("", finding.pipeline) or path == place or path.startswith((f"{place}.", f"{place}["))
+    named = place in ("", finding.pipeline) or finding.pipeline.endswith(f".{place}")
+    return named or path == place or path.startswith((f"{place}.", f"{place}["))
 
 
 def _useless(key: str, names: Sequence[str]) -> Finding:

@@ -44,7 +44,8 @@ class Facts:
     """What is known of one pipeline.
 
     `ops` are the operations it guards, `names` all that the other side has (empty: nobody knows). `connections` by
-    the pool's name. `who` it talks to, ``"the exchange bybit"``, for the texts.
+    the pool's name. `who` it talks to, ``"the exchange bybit"``, for the texts. `pipeline` is its name in the file, and
+    `stack` its list of policies where that is not the file's own.
     """
 
     ops: tuple[Op, ...] = ()
@@ -52,6 +53,8 @@ class Facts:
     quotas: tuple[Quota, ...] = ()
     connections: Mapping[str, Connections] = field(default_factory=dict)
     who: str = ""
+    pipeline: str = ""
+    stack: Node | None = None
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from .linter import NAMES, inspect
 from .rules.secrets import plain_secrets
 from .settings import LintSettings
 
-__all__ = ["Linted", "lint_file"]
+__all__ = ["Linted", "Used", "facts_of", "lint_contents", "lint_file", "used"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ def lint_contents(contents: Contents) -> Linted:
     section = contents.root.get("lint")
     settings = LintSettings() if section is None else convert(section, LintSettings)
     facts = facts_of(contents)
-    findings = [finding for name, finding in _placed(contents, facts, settings)]
-    findings += _of_the_file(contents, facts)
+    uses = used(contents, facts)
+    findings = [*_placed(contents, uses, settings), *_of_the_file(contents, uses)]
     told, silenced = _allowed(findings, settings, section)
     told = list({(one.rule, one.message, _at(one)): one for one in told}.values())  # one resource, several pipelines
     told.sort(key=_at)
@@ -67,15 +67,38 @@ def facts_of(contents: Contents) -> dict[str, Facts]:
     return facts
 
 
-def _placed(contents: Contents, facts: Mapping[str, Facts], settings: LintSettings) -> Iterator[tuple[str, Finding]]:
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A pipeline as it is used: `node` is its place in the file."""
+
+    name: str
+    policies: Sequence[Any]
+    facts: Facts | None
+    node: Node
+
+
+def used(contents: Contents, facts: Mapping[str, Facts]) -> list[Used]:
+    """Those that a section uses, as it has them, and those of the file that none does."""
     pipelines = contents.root.get("pipelines")
+    taken = {fact.pipeline or name for name, fact in facts.items()}
+    found = []
+    for name, fact in facts.items():
+        node = (None if pipelines is None else pipelines.get(fact.pipeline)) or fact.stack or contents.root
+        policies = contents.policies.get(name, ()) if fact.stack is None else contents.read(fact.stack)
+        found.append(Used(name, policies, fact, node))
     for name, policies in contents.policies.items():
-        own = pipelines.get(name) if pipelines is not None else None
-        for finding in inspect(policies, name, facts.get(name), settings):
-            node = finding.node or own or contents.root
+        if name not in taken:
+            found.append(Used(name, policies, None, (pipelines and pipelines.get(name)) or contents.root))
+    return found
+
+
+def _placed(contents: Contents, uses: Sequence[Used], settings: LintSettings) -> Iterator[Finding]:
+    for use in uses:
+        for finding in inspect(use.policies, use.name, use.facts, settings):
+            node = finding.node or use.node
             if finding.node is None and finding.position is not None:
-                node = _setting(contents.places.get(id(policies[finding.position]), node), finding.field)
-            yield name, replace(finding, node=node)
+                node = _setting(contents.places.get(id(use.policies[finding.position]), node), finding.field)
+            yield replace(finding, node=node)
 
 
 def _setting(entry: Node, field: str) -> Node:
@@ -103,28 +126,26 @@ def _at(finding: Finding) -> tuple[int, int]:
 # -- what concerns no single pipeline ------------------------------------------------------------------------------
 
 
-def _of_the_file(contents: Contents, facts: Mapping[str, Facts]) -> list[Finding]:
+def _of_the_file(contents: Contents, uses: Sequence[Used]) -> list[Finding]:
     found = [Finding("plain-text-secret", "error", text, node=node) for node, text in plain_secrets(contents.root)]
-    pipelines = contents.root.get("pipelines")
-    if facts and pipelines is not None:
-        unused = {name: node for name, node in pipelines.items() if name not in facts}
+    if any(use.facts is not None for use in uses):
         found += [
-            Finding("unused-pipeline", "note", f"nothing uses the pipeline {name}", name, node=node)
-            for name, node in unused.items()
+            Finding("unused-pipeline", "note", f"nothing uses the pipeline {use.name}", use.name, node=use.node)
+            for use in uses
+            if use.facts is None
         ]
-        found += _not_shared(contents, facts)
-    return found
+    return [*found, *_not_shared(contents, uses)]
 
 
-def _not_shared(contents: Contents, facts: Mapping[str, Facts]) -> Iterator[Finding]:
+def _not_shared(contents: Contents, uses: Sequence[Used]) -> Iterator[Finding]:
     """Limits of several pipelines, each within the quota of an address, and all together beyond it."""
     limits: list[tuple[str, Any]] = [
-        (name, policy)
-        for name in facts
-        for policy in contents.policies.get(name, ())
-        if kind_of(policy) == "rate_limit" and getattr(policy, "key", None) in (None, "host")
+        (use.name, policy)
+        for use in uses
+        for policy in use.policies
+        if use.facts is not None and kind_of(policy) == "rate_limit" and policy.key in (None, "host")
     ]
-    quotas = {quota for fact in facts.values() for quota in fact.quotas if quota.key == "ip"}
+    quotas = {quota for use in uses if use.facts is not None for quota in use.facts.quotas if quota.key == "ip"}
     for quota in quotas:
         allowed, window = rate(quota.rate)
         each = [count / own * window for count, own in (rate(policy.rate) for _, policy in limits)]
