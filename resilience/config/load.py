@@ -118,6 +118,12 @@ def examine(
     """What is in a file. Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all."""
     problems = Problems()
     root = Document.load(path, prefixes=env_prefixes, problems=problems)
+    contents = _check(root, problems, sections)
+    problems.finish()
+    return contents
+
+
+def _check(root: Node, problems: Problems, sections: Mapping[str, Section] | None) -> Contents:
     _sections(root, problems, _OTHERS)
     read_version(root, problems)
     read_settings(root, problems)
@@ -125,16 +131,18 @@ def examine(
     places: dict[int, Node] = {}
     resources, pipelines = root.get("resources"), root.get("pipelines")
     names = [] if resources is None else resources.keys()
+
+    def lends(name: str) -> Mapping[str, Any] | None:
+        return _LENT if resources is None or name in names else None
+
     if pipelines is not None:
-        lent = lambda name: _LENT if resources is None or name in names else None  # noqa: E731
-        policies = read_pipelines(pipelines, problems, lent, names, places)
+        policies = read_pipelines(pipelines, problems, lends, names, places)
     elif "exchanges" not in root:
         problems.add(root.problem("the key pipelines is missing", "missing-key"))
     checks = _checks([name for name in _OTHERS if name in root], sections)
     for check in checks:
         with problems.catch():
             check(root)
-    problems.finish()
     return Contents(root, policies, places, checks)
 
 

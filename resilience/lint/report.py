@@ -33,6 +33,7 @@ def as_json(finding: Finding) -> dict[str, Any]:
         "line": None if node is None else node.line,
         "path": f"{finding.pipeline}{position}" if node is None else node.path,
         "severity": finding.severity,
+        "file": None if node is None else node.source.name,
         "col": None if node is None else node.col,
         "pipeline": finding.pipeline,
         "page": finding.page,
