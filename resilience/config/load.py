@@ -169,6 +169,12 @@ def examine(
     """What is in a file. Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all."""
     problems = Problems()
     root = Document.load(path, prefixes=env_prefixes, problems=problems)
+    contents = _check(root, problems, sections)
+    problems.finish()
+    return contents
+
+
+def _check(root: Node, problems: Problems, sections: Mapping[str, Section] | None) -> Contents:
     read_top(root, problems, OTHERS)
     read_version(root, problems)
     read_settings(root, problems)
@@ -193,7 +199,6 @@ def examine(
     for check in checks:
         with problems.catch():
             check(root)
-    problems.finish()
     return Contents(root, policies, places, checks, read_one)
 
 

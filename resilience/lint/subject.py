@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..analysis import ANY, Estimate, Terms, estimate, operations, worst_latency
+from ..analysis import Estimate, Terms, estimate, operations, worst_latency
 from ..call import Op
 from ..descriptor import kind_of
 from .facts import Facts, looks_unsafe
@@ -46,12 +46,12 @@ class Subject:
 
     @cached_property
     def ops(self) -> list[Op]:
-        """The operations that can be told apart; the last resort for all others is `ANY`."""
+        """The operations that can be told apart, and `ANY` for all others where not all are known."""
         stated = {name: Op(name) for name in self.settings.not_idempotent}
         known = {op.name: op for op in self.facts.ops}
         found = operations(self.policies, {**known, **stated}.values())
-        if known:  # all are known: there are no others
-            found = [op for op in found if op is not ANY]
+        if known:  # all are known: what a table names beside them goes through another pipeline, or nowhere
+            found = [op for op in found if op.name in known or op.name in stated]
         return [self._guessed(op, {*known, *stated}) for op in found]
 
     def _guessed(self, op: Op, stated: set[str]) -> Op:

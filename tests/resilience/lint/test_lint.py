@@ -246,3 +246,32 @@ def test_a_module_that_cannot_be_linted_is_one_line(name: str, told: str, tmp_pa
     """On stderr, with exit 2."""
     done = module(tmp_path, name)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+OVERRIDES = """\
+version: 1
+resources: {rest: {kind: aiohttp}}
+pipelines:
+  market: {extends: market-data, rate_limit: {rate: 600/5s, key: ip}}
+exchanges:
+  bybit:
+    adapter: bybit
+    pipeline: market
+    operations:
+      ohlcv: {timeout: 40s}
+      markets: {retry: {attempts: 3, wait: 1s, jitter: none}}
+"""
+
+
+def test_an_override_is_linted_where_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an operation of an exchange changes in its pipeline is judged as a part of that pipeline."""
+    path = tmp_path / "file.yaml"
+    path.write_text(OVERRIDES)
+    assert [(finding.rule, finding.node.path) for finding in lint_file(path).findings if finding.node] == [
+        ("timeout-above-deadline", "exchanges.bybit.operations.ohlcv.timeout"),
+        ("retry-without-jitter", "exchanges.bybit.operations.markets.retry.jitter"),
+    ]
+    assert cli.main(["explain", str(path), "--json"]) == 0
+    operations = json.loads(capsys.readouterr().out)["operations"]
+    assert (operations["ticker"]["pipeline"], operations["markets"]["pipeline"]) == ("market", "market/markets")
+    assert all("/" not in name for name in operations)
