@@ -7,9 +7,10 @@ it stands in a table. A wait that is code (a function, an own generator) is not 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..schedule import Jitter, Wait, schedule
@@ -81,6 +82,17 @@ def pauses_of(policy: Retry) -> Pauses:
 def _sampled(wait: Wait, jitter: Jitter, cap: float, count: int) -> list[Pause]:
     if callable(jitter) or not _is_plain(wait):
         return [Pause(0.0, cap / 2, cap)] * count
+    if isinstance(wait, Mapping):
+        ((name, fields),) = wait.items()
+        items = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in fields.items())
+        return _plain(name, items, jitter, cap, count)
+    return _plain("", (("", wait),), jitter, cap, count)
+
+
+@functools.lru_cache(256)
+def _plain(name: str, fields: tuple[tuple[str, Any], ...], jitter: str | None, cap: float, count: int) -> list[Pause]:
+    """Of a wait that is data, taken to pieces so that equal ones are worked out once. Nobody changes the list."""
+    wait = {name: dict(fields)} if name else fields[0][1]
     grown: list[float] = []
 
     def keep(value: float) -> float:

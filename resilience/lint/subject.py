@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ..analysis import Estimate, Terms, estimate, operations, worst_latency
+from ..analysis import Estimate, Terms, estimate, operations, send_times, worst_latency
 from ..call import Op
 from ..descriptor import kind_of
 from .facts import Facts, looks_unsafe
@@ -43,6 +43,7 @@ class Subject:
         self.facts = facts or Facts()
         self.settings = settings or LintSettings()
         self._estimates: dict[str, Estimate] = {}
+        self._sends: dict[str, int] = {}
 
     @cached_property
     def ops(self) -> list[Op]:
@@ -65,6 +66,12 @@ class Subject:
         if op.name not in self._estimates:
             self._estimates[op.name] = estimate(self.policies, op, self.ops)
         return self._estimates[op.name]
+
+    def sends(self, op: Op) -> int:
+        """The most requests that one call becomes."""
+        if op.name not in self._sends:
+            self._sends[op.name] = len(send_times(self.policies, self.terms(op, queues="all")))
+        return self._sends[op.name]
 
     def terms(self, op: Op, **what: Any) -> Terms:
         """What counts for an operation; with no waits in queues unless said otherwise."""

@@ -55,7 +55,7 @@ def _traffic(subject: Subject, position: int, window: float) -> Iterator[tuple[f
             if _counts_for_all(limit.key):
                 yield let_through(limit.rate, window), f"the rate limit of {limit.rate}"
     if subject.settings.calls_per_second is not None:
-        sends = max(subject.estimate(op).worst.sends for op in subject.ops)
+        sends = max(subject.sends(op) for op in subject.ops)
         yield (
             subject.settings.calls_per_second * window * sends,
             f"the stated rate of {subject.settings.calls_per_second:g} calls/s, each of at most "

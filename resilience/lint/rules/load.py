@@ -11,10 +11,10 @@ __all__ = ["RULES"]
 
 
 def _amplification(subject: Subject) -> Iterator[Found]:
-    worst = max(subject.ops, key=lambda op: subject.estimate(op).worst.sends, default=None)
+    worst = max(subject.ops, key=subject.sends, default=None)
     if worst is None:
         return
-    sends = subject.estimate(worst).worst.sends
+    sends = subject.sends(worst)
     if sends > subject.settings.most_sends:
         position = next((at for at, _ in subject.each("retry", "hedge")), None)
         yield Found(

@@ -45,7 +45,7 @@ def _worst_case_above_deadline(subject: Subject) -> Iterator[Found]:
                 position,
                 f"{_of(op)} whose attempts all fail at the last moment needs up to {seconds(work)} for them and the "
                 f"pauses between, and the deadline ends it after {seconds(most)}: of at most "
-                f"{subject.estimate(op).worst.sends} requests {ended} come to their end{more}; lengthen the "
+                f"{subject.sends(op)} requests {ended} come to their end{more}; lengthen the "
                 "deadline, or "
                 "shorten the timeout or the pauses",
                 "seconds",
