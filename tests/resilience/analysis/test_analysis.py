@@ -55,6 +55,7 @@ def test_a_deadline_caps_the_time_and_the_requests() -> None:
 def test_max_duration_bounds_when_the_last_attempt_begins() -> None:
     """It begins after 2.5 s at the latest, and may then take its 5 s."""
     assert worst(steady(4, max_duration=2.5), Timeout(5)) == (7.5, 3)
+    assert worst(steady(4, max_duration=0.5), Timeout(5)) == (5, 1)
 
 
 @pytest.mark.parametrize(
