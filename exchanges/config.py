@@ -6,22 +6,38 @@ resources there are stands in two tables, so a file can name only what exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from resilience.config import Document, Node, Problems, build_pipelines, convert
-from resilience.config.load import read_settings, read_version
+from resilience.config import Document, Node, Problems, convert
+from resilience.config.build import read_pipelines
+from resilience.config.extends import expand
+from resilience.config.sections import Owned, read_settings, read_version
 from resilience.config.shape import nearest
+from resilience.config.shapes import fields_of
 
+from .guards import Guards, read_guards, without_policies
 from .secret import Secret
 from .transport.settings import RestSettings, check_base_url
 
 if TYPE_CHECKING:
     from resilience.config.load import Start
+    from resilience.lint import Facts
 
-__all__ = ["Config", "Credentials", "ExchangeSettings", "Route", "check_exchanges", "check_resources", "read_config"]
+__all__ = [
+    "ADAPTERS",
+    "Config",
+    "Credentials",
+    "ExchangeSettings",
+    "Route",
+    "check_exchanges",
+    "check_resources",
+    "read_config",
+    "read_exchanges",
+    "read_resources",
+]
 
 Environment = Literal["mainnet", "testnet", "demo", "simulator"]
 
@@ -36,9 +52,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The pipeline of one operation."""
+    """The pipeline of one operation; None for that of the exchange, of which it overrides policies."""
 
-    pipeline: str
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +92,7 @@ KINDS: Mapping[str, type[RestSettings]] = {"aiohttp": AiohttpSettings}
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A whole and sound file. `pipelines` is the file's own node, which each exchange builds its pipelines from.
+    """A whole and sound file. `pipelines` is its node, with lists alone; `guards` is what each exchange makes of it.
 
     `starts` are the functions that start what observes (``telemetry:``, ``dashboard:``) and return the observers.
     `places` says where in the file each exchange stands.
@@ -87,10 +103,11 @@ class Config:
     pipelines: Node
     exchanges: Mapping[str, Any]
     starts: Sequence[Start]
+    guards: Mapping[str, Guards] = field(default_factory=dict)
     places: Mapping[str, Node] = field(default_factory=dict)
 
 
-_SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry", "dashboard")
+_SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry", "dashboard", "lint")
 
 
 def read_config(path: str) -> Config:
@@ -109,40 +126,68 @@ def read_config(path: str) -> Config:
             problems.add(node.problem(text, "unknown-key", at_key=True))
     read_version(root, problems)
     starts = read_settings(root, problems)
-    resources = _resources(root, problems)
-    exchanges = _exchanges(root, problems)
-    pipelines = root.get("pipelines")
+    resources = read_resources(root, problems)
+    exchanges, guards = read_exchanges(root, problems)
+    pipelines = _stacks(root, problems)
     if pipelines is not None:
-        named = root.get("resources")
-        with problems.catch():  # made again for each exchange; here only to tell all mistakes at once
-            build_pipelines(pipelines, resources=dict.fromkeys(resources if named is None else named.keys(), _nothing))
+        read_pipelines(pipelines, problems, *_lending(root))  # made for each exchange; here to tell all at once
     problems.finish()
     for section in ("pipelines", "exchanges"):  # after what is there, or a mistake on line 40 hides behind line 1
         if section not in root:
             problems.add(root.problem(f"the key {section} is missing", "missing-key"))
     problems.finish()
     assert pipelines is not None  # noqa: S101 (reported above)
-    return Config(path, resources, pipelines, exchanges, starts, dict(_entries(root, "exchanges", Problems())))
+    places = dict(_entries(root, "exchanges", Problems()))
+    return Config(path, resources, pipelines, exchanges, starts, guards, places)
 
 
-def check_resources(root: Node) -> None:
-    """The check of ``resources:`` for ``resilience check``. Raises `ConfigError` with its problems."""
+def _check_resources(root: Node) -> None:
     problems = Problems()
-    _resources(root, problems)
+    read_resources(root, problems)
     problems.finish()
 
 
-def check_exchanges(root: Node) -> None:
-    """The check of ``exchanges:`` for ``resilience check``. Raises `ConfigError` with its problems."""
+def _check_exchanges(root: Node) -> None:
     problems = Problems()
-    _exchanges(root, problems)
+    read_exchanges(root, problems)
     problems.finish()
+
+
+class _Exchanges(Owned):
+    """The owner of ``exchanges:``, which also tells the linter how the pipelines are used."""
+
+    __slots__ = ()
+
+    def facts(self, root: Node) -> Mapping[str, Facts]:
+        from .facts import facts  # the linter's: nobody else needs it
+
+        return facts(root)
+
+
+def _describe_resources(defs: dict[str, Any]) -> dict[str, Any]:
+    from .schema import resources_schema
+
+    return resources_schema(KINDS, defs)
+
+
+def _describe_exchanges(defs: dict[str, Any]) -> dict[str, Any]:
+    from .schema import exchanges_schema
+
+    return exchanges_schema(ADAPTERS, defs)
+
+
+check_resources = Owned(_check_resources, _describe_resources)
+"""``resources:`` for ``resilience check`` and ``resilience schema``. Raises `ConfigError` with its problems."""
+
+check_exchanges = _Exchanges(_check_exchanges, _describe_exchanges)
+"""``exchanges:``, likewise."""
 
 
 # -- the sections -------------------------------------------------------------------------------------------------
 
 
-def _resources(root: Node, problems: Problems) -> dict[str, RestSettings]:
+def read_resources(root: Node, problems: Problems) -> dict[str, RestSettings]:
+    """The settings of every resource; with no ``resources:`` there is one, ``rest``, with the defaults."""
     if "resources" not in root:
         return {"rest": RestSettings()}
     found = {}
@@ -153,22 +198,37 @@ def _resources(root: Node, problems: Problems) -> dict[str, RestSettings]:
     return found
 
 
-def _exchanges(root: Node, problems: Problems) -> dict[str, Any]:
-    found = {}
-    pipelines = root.get("pipelines")
-    used: dict[str, None] = {}
+def read_exchanges(root: Node, problems: Problems) -> tuple[dict[str, Any], dict[str, Guards]]:
+    """The settings of every exchange, and which pipelines guard it."""
+    found: dict[str, Any] = {}
+    guards: dict[str, Guards] = {}
+    stacks = _stacks(root, problems)
     for name, node in _entries(root, "exchanges", problems):
         with problems.catch():
-            module, settings, ops = ADAPTERS[_named(node, "adapter", ADAPTERS)]
-            found[name] = convert(node, getattr(import_module(module), settings))
-            used |= dict.fromkeys(_check_routes(node, pipelines, import_module(ops).OPERATIONS, problems))
-    for name in used:
-        _check_pools(None if pipelines is None else pipelines.get(name), problems)
-    return found
+            module, kind, ops = ADAPTERS[_named(node, "adapter", ADAPTERS)]
+            settings = getattr(import_module(module), kind)
+            if stacks is not None and stacks.kind == "mapping" and stacks.broken is None:
+                operations = import_module(ops).OPERATIONS
+                guards[name] = read_guards(node, stacks, operations, problems, *_lending(root))
+            found[name] = convert(without_policies(node, list(fields_of(settings).keys.shapes), problems), settings)
+    return found, guards
+
+
+def _stacks(root: Node, problems: Problems) -> Node | None:
+    """The file's pipelines with a list for each."""
+    node = root.get("pipelines")
+    return None if node is None else expand(node, problems)
+
+
+def _lending(root: Node) -> tuple[Callable[[str], Mapping[str, Any] | None], Sequence[str]]:
+    """What the pools of a pipeline lend that is only checked, and the names of the file's resources."""
+    node = root.get("resources")
+    names = ["rest"] if node is None else node.keys()
+    return lambda name: {"open": _nothing} if name in names else None, names
 
 
 def _nothing() -> None:
-    """What the pools of a pipeline lend that is only checked."""
+    """Never called."""
 
 
 def _entries(root: Node, section: str, problems: Problems) -> Iterator[tuple[str, Node]]:
@@ -193,30 +253,3 @@ def _named(node: Node, key: str, allowed: Mapping[str, Any]) -> str:
         return child.text
     text = f"unknown {key} {child.found}{nearest(child.text, list(allowed))} (allowed: {', '.join(allowed)})"
     raise child.error(text, f"unknown-{key}")
-
-
-def _check_routes(node: Node, pipelines: Node | None, operations: Sequence[str], problems: Problems) -> list[str]:
-    """The pipelines that an exchange names. Each must be in the file, and every operation in the adapter."""
-    routes = node.get("operations")
-    named = [node.get("pipeline")]
-    for operation, route in [] if routes is None else routes.items():
-        named.append(route.get("pipeline"))
-        if operation not in operations:
-            text = f"unknown operation{nearest(operation, list(operations))} (allowed: {', '.join(operations)})"
-            problems.add(route.problem(text, "unknown-operation", at_key=True))
-    for child in named:
-        if child is not None and pipelines is not None and child.text not in pipelines:
-            names = pipelines.keys()
-            known = f"{nearest(child.text, names)} (in this file: {', '.join(names)})"
-            problems.add(child.problem(f"no pipeline is named {child.found}{known}", "unknown-pipeline"))
-    return [child.text for child in named if child is not None]
-
-
-def _check_pools(pipeline: Node | None, problems: Problems) -> None:
-    """A pipeline that guards an exchange lends the HTTP session, once; what else is in the file may do as it likes."""
-    if pipeline is None or pipeline.broken or pipeline.kind != "sequence":
-        return
-    pools = sum("pool" in entry for entry in pipeline)
-    if pools != 1:
-        text = f"has {pools} pools, must have one that lends the HTTP session, such as - pool: rest"
-        problems.add(pipeline.problem(text, "pools"))

@@ -20,7 +20,7 @@ from resilience.config.load import start_all
 from resilience.events import Emit
 
 from .bybit.codes import classify
-from .bybit.ops import CATEGORIES, OPERATIONS
+from .bybit.ops import CATEGORIES
 from .bybit.rest import Bybit
 from .config import Config, Environment, read_config
 from .records import (
@@ -89,8 +89,9 @@ class ExchangeManager:
         return cls(config, observers)
 
     def _make(self, name: str, settings: Any, observers: Sequence[Emit]) -> Bybit:
+        guards = self._config.guards[name]
         pipelines = build_pipelines(
-            self._config.pipelines,
+            guards.pipelines,
             resources={key: {"open": sessions.open, "broken": broken} for key, sessions in self._sessions.items()},
             classify=classify,
             shared=self._shared,
@@ -103,10 +104,8 @@ class ExchangeManager:
             address = settings.address()
         except ConfigError as exc:
             raise self._config.places[name].error(str(exc)) from None
-        routes = dict.fromkeys(OPERATIONS, settings.pipeline)
-        routes |= {operation: route.pipeline for operation, route in settings.operations.items()}
         return Bybit(
-            {operation: pipelines[pipeline] for operation, pipeline in routes.items()},
+            {operation: pipelines[pipeline] for operation, pipeline in guards.routes.items()},
             base_url=address,
             category=settings.category,
             rules=settings.rules,

@@ -33,7 +33,7 @@ from .policy import Policy
 from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:
-    from .config import load
+    from .config import load, preset
     from .events import Emit
     from .policies.adaptive_limit import AdaptiveLimit
     from .policies.breaker import Breaker, CircuitOpen
@@ -84,6 +84,7 @@ __all__ = [
     "Timeout",
     "Verdict",
     "load",
+    "preset",
     "within",
 ]
 
@@ -101,6 +102,7 @@ _LAZY = {
     "RateLimit": ".policies.rate_limit",
     "Shed": ".policies.shed",
     "load": ".config",
+    "preset": ".config",
 }
 
 

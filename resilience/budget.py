@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union, cast
+from typing import Any, Literal, TypeAlias, Union, cast
 
 from .call import Call
 from .errors import ConfigError
@@ -19,7 +19,7 @@ from .units import Seconds, Share, check
 
 __all__ = ["Budget", "Budgets", "RetryBudget", "RetryQuota", "check_budget", "join"]
 
-Key: TypeAlias = Union[str, Callable[[Call], Hashable], None]  # noqa: UP007
+Key: TypeAlias = Union[Literal["host", "account", "op"], Callable[[Call], Hashable], None]  # noqa: UP007
 
 _MOST_KEYS = 1000
 _SWEEP_EVERY = 1.0  # seconds

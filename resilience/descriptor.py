@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,12 @@ def describe(policy: object) -> dict[str, Any]:
 
 def kind_of(policy: object) -> str | None:
     """Which of our policies it is (or is derived from), spelled as in YAML; None for one of somebody else's."""
-    for base in type(policy).__mro__:
+    return _kind(type(policy))  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
+
+
+@functools.lru_cache(256)
+def _kind(kind: type[Any]) -> str | None:
+    for base in kind.__mro__:
         if base.__module__.startswith(_OURS):
             return spelling(base.__name__)
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from asyncio import get_running_loop
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .call import Call, LimitReport
 from .events import Emit
@@ -21,7 +21,7 @@ from .waiting import divert, enter
 
 __all__ = ["KEYS", "Key", "Limits", "Part", "admit", "learn", "taken"]
 
-Key: TypeAlias = str | Callable[[Call], Hashable] | None
+Key: TypeAlias = Literal["ip", "account", "host", "op"] | Callable[[Call], Hashable] | None
 
 KEYS: dict[str | None, Callable[[Call], Hashable]] = {
     None: lambda call: "default",

@@ -302,6 +302,7 @@ class Pipeline:
         known = op or Op(name)
         guarded: Any = guard_stream(fn, known, self._open) if streams else self._guarded(fn, known)
         guarded.pipeline = self
+        guarded.op = op  # None where nothing was said of it
         lent = sum(bool(getattr(policy, "lends", False)) for policy in self.policies)
         if lent:
             guarded.__signature__ = signature_after(fn, lent)

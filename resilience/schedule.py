@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Mapping
 from types import GeneratorType
-from typing import Any, TypeAlias, Union
+from typing import Any, Literal, TypeAlias, Union, get_args
 
 from .errors import ConfigError
 from .units import check
@@ -18,8 +18,9 @@ from .units import check
 __all__ = ["Jitter", "Next", "Wait", "check_wait", "schedule", "steady"]
 
 WaitGenerator: TypeAlias = Generator[Any, Any, None]
+_Named: TypeAlias = Literal["none", "full", "equal", "additive", "decorrelated"]
 Wait: TypeAlias = Union[float, Mapping[str, Mapping[str, Any]], Callable[[], WaitGenerator], WaitGenerator]  # noqa: UP007
-Jitter: TypeAlias = Union[str, Callable[[float], float], None]  # noqa: UP007
+Jitter: TypeAlias = Union[_Named, Callable[[float], float], None]  # noqa: UP007
 Next: TypeAlias = Callable[[Any], float | None]
 
 _FIELDS = {
@@ -28,7 +29,7 @@ _FIELDS = {
     "constant": {"interval"},
     "runtime": {"value"},
 }
-_JITTERS = ("none", "full", "equal", "additive", "decorrelated")
+_JITTERS = get_args(_Named)
 
 
 def check_wait(owner: str, wait: Wait, jitter: Jitter, place: str = "wait") -> None:

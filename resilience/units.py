@@ -13,13 +13,27 @@ from typing import Annotated, Any
 
 from .errors import ConfigError
 
-__all__ = ["Quantile", "Seconds", "Share", "Unit", "check", "duration", "percent", "quantile", "rate"]
+__all__ = [
+    "Identifier",
+    "Name",
+    "OutOfBounds",
+    "Quantile",
+    "Rate",
+    "Seconds",
+    "Share",
+    "Unit",
+    "check",
+    "duration",
+    "percent",
+    "quantile",
+    "rate",
+]
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
-_RATE = re.compile(r"(\d+(?:\.\d+)?)/(\d*(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
-_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)", re.ASCII)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ms|s|m|h)", re.ASCII)
+_RATE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) */ *(\d{0,18}(?:\.\d{1,18})?) *(ms|s|m|h)", re.ASCII)
+_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,18})?)", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)%", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,30 @@ class Unit:
 Seconds = Annotated[float, Unit("seconds")]
 Share = Annotated[float, Unit("share")]
 Quantile = Annotated[str, Unit("quantile")]
+Rate = Annotated[str, Unit("rate")]
+Name = Annotated[str, Unit("name")]
+"""A text that is not empty."""
+Identifier = Annotated[str, Unit("identifier")]
+"""A name as Python has them."""
+
+
+class OutOfBounds(ConfigError):
+    """A number that `check` refuses: the field's `name`, and the `bounds` (above, least, most) that it had to keep.
+
+    Whoever describes configuration (a JSON Schema, say) learns them here instead of writing them down again.
+    """
+
+    def __init__(self, text: str, name: str, bounds: tuple[float | None, float | None, float | None]) -> None:
+        super().__init__(text)
+        self.name = name
+        self.bounds = bounds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.name, self.bounds)
+
+
+def _seconds(number: str, unit: str) -> float:
+    return float(number) / 1000 if unit == "ms" else float(number) * _UNITS[unit]  # 9 * 0.001 is not 0.009
 
 
 def duration(text: str) -> float:
@@ -39,15 +77,15 @@ def duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"{text!r} is no duration: write a number and a unit (ms, s, m, h), for example 250ms or 10s")
-    return float(match[1]) * _UNITS[match[2]]
+    return _seconds(match[1], match[2])
 
 
 def rate(text: str) -> tuple[float, float]:
     """(n, window in seconds) of ``600/5s``. Raises `ConfigError` for anything else."""
-    match = _RATE.fullmatch(text.strip().replace(" ", ""))
+    match = _RATE.fullmatch(text.strip())
     if match is None:
         raise ConfigError(f"{text!r} is no rate: write calls/window, for example 600/5s or 10/s")
-    window = float(match[2] or 1) * _UNITS[match[3]]
+    window = _seconds(match[2] or "1", match[3])
     count = float(match[1])
     if count <= 0 or window <= 0:
         raise ConfigError(f"{text!r} is no rate: both numbers must be above zero")
@@ -97,4 +135,4 @@ def check(
         and (most is None or value <= most)
     )
     if not fits:
-        raise ConfigError(f"{owner}: {name} is {value!r}, must be {wanted}")
+        raise OutOfBounds(f"{owner}: {name} is {value!r}, must be {wanted}", name, (above, least, most))

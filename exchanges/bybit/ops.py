@@ -20,6 +20,7 @@ __all__ = [
     "CATEGORIES",
     "ENDPOINTS",
     "HOSTS",
+    "IP_LIMIT",
     "OPERATIONS",
     "PERIODS",
     "PUBLIC_PARAMS",
@@ -37,6 +38,9 @@ HOSTS = {
     "demo": "https://api-demo.bybit.com",
 }
 """Environment: REST address. National hosts exist; they are configured as `base_url`."""
+
+IP_LIMIT = "600/5s"
+"""HTTP requests from one IP address to all hosts together; above it, 403 for ten minutes. Bybit, "Rate Limit Rules"."""
 
 CATEGORIES = ("spot", "linear", "inverse", "option")
 _DERIVATIVES = ("linear", "inverse")

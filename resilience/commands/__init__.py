@@ -5,12 +5,13 @@ What a command needs it imports when it runs, so that ``resilience --help`` stay
 
 from __future__ import annotations
 
-from . import check, dashboard, schema, top, tune, whatif
+from . import check, dashboard, explain, schema, top, tune, whatif
 
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "check": check,
+    "explain": explain,
     "schema": schema,
     "tune": tune,
     "whatif": whatif,

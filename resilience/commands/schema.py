@@ -1,4 +1,4 @@
-"""`resilience schema`: the JSON Schema of a pipelines file."""
+"""`resilience schema`: the JSON Schema of a configuration file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 __all__ = ["HELP", "arguments", "run"]
 
-HELP = "print the JSON Schema of a pipelines file, for editors"
+HELP = "print the JSON Schema of a configuration file, for editors"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

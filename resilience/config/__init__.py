@@ -10,10 +10,11 @@ from __future__ import annotations
 from .build import build_pipelines
 from .convert import convert
 from .document import Document, Node
-from .load import check_file, load, read_settings, read_version
+from .load import Contents, check_file, examine, load, preset, read_settings, read_version
 from .problems import InvalidConfig, Problem, Problems
 
 __all__ = [
+    "Contents",
     "Document",
     "InvalidConfig",
     "Node",
@@ -22,7 +23,9 @@ __all__ = [
     "build_pipelines",
     "check_file",
     "convert",
+    "examine",
     "load",
+    "preset",
     "read_settings",
     "read_version",
 ]

@@ -1,4 +1,4 @@
-"""Pipelines from the `pipelines:` section: lists of policies, outermost first.
+"""Pipelines from the `pipelines:` section: lists of policies, outermost first, or changes of one (`extends`).
 
 A policy is a key with its settings (``retry: {attempts: 4}``), a key with its one required value (``timeout: 10s``), or
 a bare name where every setting has a default (``- breaker``). A pool is only named in the file; who loads the file says
@@ -18,17 +18,27 @@ from ..policies.pool import Pool
 from ..policy import Policy
 from ..verdict import Classify
 from ..verdict import classify as default_classify
-from .containers import Fields
 from .document import Node, short
+from .extends import expand
+from .fields import Fields
 from .problems import Problem, Problems
-from .registry import POLICIES, single, spelled
+from .registry import POLICIES, single, spelled, unknown
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Resource", "Resources", "build_pipelines", "read_pipelines"]
+__all__ = [
+    "Places",
+    "Resource",
+    "Resources",
+    "build_pipelines",
+    "make_pipelines",
+    "read_pipelines",
+    "read_stacks",
+]
 
 Resource: TypeAlias = "Callable[[], Any] | Mapping[str, Any] | Pool[Any]"
 Resources: TypeAlias = "Mapping[str, Resource]"
 Lends: TypeAlias = "Callable[[str], Mapping[str, Any] | None]"
+Places: TypeAlias = "dict[int, Node]"
 
 
 def build_pipelines(
@@ -47,12 +57,31 @@ def build_pipelines(
     `Pool`. `shared` and `scope` are those of `Pipeline`; without `shared`, the pipelines of this call share one.
     Raises `ConfigError` with all problems of the section.
     """
-    supplied = {name: _supplied(name, resource) for name, resource in (resources or {}).items()}
     problems = Problems()
-    stacks = read_pipelines(node, problems, supplied.get, list(supplied))
+    stacks = read_stacks(node, problems, resources)
     problems.finish()
+    return make_pipelines(
+        stacks, classify=classify, shared=shared, scope=scope, prefix=prefix, observers=tuple(observers)
+    )
+
+
+def read_stacks(node: Node, problems: Problems, resources: Resources | None) -> dict[str, list[Policy]]:
+    """The policies of every pipeline, with what their pools lend. Raises `ConfigError` for what can lend nothing."""
+    supplied = {name: _supplied(name, resource) for name, resource in (resources or {}).items()}
+    return read_pipelines(node, problems, supplied.get, list(supplied))
+
+
+def make_pipelines(
+    stacks: Mapping[str, Sequence[Policy]],
+    *,
+    classify: Classify | None = None,
+    shared: dict[str, Any] | None = None,
+    scope: str = "",
+    prefix: str = "",
+    observers: tuple[Emit, ...] = (),
+) -> dict[str, Pipeline]:
+    """Pipelines of policies that were read; the arguments are those of `build_pipelines`."""
     shared = {} if shared is None else shared
-    observers = tuple(observers)
     return {
         name: Pipeline(
             *policies,
@@ -66,16 +95,23 @@ def build_pipelines(
     }
 
 
-def read_pipelines(node: Node, problems: Problems, lends: Lends, pools: Sequence[str]) -> dict[str, list[Policy]]:
-    """The policies of every pipeline. `lends` gives a pool's arguments by its name, `pools` the names that it knows."""
-    return _Reader(problems, lends, pools).pipelines(node)
+def read_pipelines(
+    node: Node, problems: Problems, lends: Lends, pools: Sequence[str], places: Places | None = None
+) -> dict[str, list[Policy]]:
+    """The policies of every pipeline. `lends` gives a pool's arguments by its name, `pools` the names that it knows.
+
+    `places` is told where each policy stands in the file, by the policy's `id`.
+    """
+    return _Reader(problems, lends, pools, {} if places is None else places).pipelines(expand(node, problems))
 
 
 class _Reader:
-    def __init__(self, problems: Problems, lends: Lends, pools: Sequence[str]) -> None:
+    def __init__(self, problems: Problems, lends: Lends, pools: Sequence[str], places: Places) -> None:
         self._problems = problems
+        self._places = places
         self._lends = lends
         self._pools = pools
+        self._read: dict[int, Any] = {}  # by entry: what is inherited is one object in all pipelines
 
     def pipelines(self, node: Node) -> dict[str, list[Policy]]:
         if not self._is(node, "mapping", "a mapping of names to lists of policies"):
@@ -92,10 +128,17 @@ class _Reader:
         return False
 
     def _stack(self, node: Node) -> list[Policy]:
-        if not self._is(node, "sequence", "a list of policies, outermost first"):
+        if not self._is(node, "sequence", "a list of policies, outermost first, or a mapping with extends"):
             return []
-        policies = [self._policy(entry) for entry in node]
-        return [policy for policy in policies if policy is not BROKEN]
+        policies = [(self._once(entry), entry) for entry in node]
+        self._places.update((id(policy), entry) for policy, entry in policies)
+        return [policy for policy, _ in policies if policy is not BROKEN]
+
+    def _once(self, entry: Node) -> Any:
+        key = id(entry)
+        if key not in self._read:
+            self._read[key] = self._policy(entry)
+        return self._read[key]
 
     def _policy(self, entry: Node) -> Any:
         if entry.broken is not None:
@@ -109,7 +152,7 @@ class _Reader:
             return self._report(entry.problem(text, "policy"))
         ((name, node),) = entry.items()
         if name not in POLICIES:
-            return self._report(node.problem(_unknown(name), "unknown-policy", at_key=True))
+            return self._report(node.problem(unknown(name), "unknown-policy", at_key=True))
         return self._made(name, spelled(name), node)
 
     def _bare(self, entry: Node) -> Any:
@@ -117,7 +160,7 @@ class _Reader:
         if entry.style == "env":
             return refuse(entry, "the name of a policy", self._problems)
         if name not in POLICIES:
-            return self._report(entry.problem(_unknown(name), "unknown-policy"))
+            return self._report(entry.problem(unknown(name), "unknown-policy"))
         fields = spelled(name)
         if fields.required:
             text = f"{name} needs {' and '.join(fields.required)}: write - {name}: and its value"
@@ -148,7 +191,7 @@ class _Reader:
 
     def _lent(self, node: Node, name: str) -> Mapping[str, Any] | None:
         supplied = self._lends(name)
-        if supplied is None:
+        if supplied is None and not node.source.preset:  # a preset's own pool is there for whom it suits
             known = f"known: {', '.join(self._pools)}" if self._pools else f"supply it: resources={{{name!r}: open}}"
             text = f"no resource is named {name!r}{nearest(name, self._pools)} ({known})"
             self._report((node.get("name") or node).problem(text, "unknown-resource"))
@@ -157,10 +200,6 @@ class _Reader:
     def _report(self, problem: Problem) -> Any:
         self._problems.add(problem)
         return BROKEN
-
-
-def _unknown(name: str) -> str:
-    return f"unknown policy {short(name)!r}{nearest(name, list(POLICIES))} (allowed: {', '.join(POLICIES)})"
 
 
 def _supplied(name: str, resource: Any) -> Mapping[str, Any]:

@@ -1,29 +1,26 @@
-"""What lists, mappings and dataclasses look like in the file, and where one of several things may stand."""
+"""What lists and mappings look like in the file, and where one of several things may stand."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import ConfigError
-from .document import Node, short
+from .document import Node
 from .problems import Problems
-from .quantities import Duration
 from .scalars import Flag, Null, Number, Text, Unspeakable, Whole
 from .shape import BROKEN, Shape, nearest, read, refuse
 
-__all__ = ["Fields", "Keys", "ListOf", "MappingOf", "OneOf", "Plain"]
+__all__ = ["Keys", "ListOf", "MappingOf", "OneOf", "Plain"]
 
 _NAMED = re.compile(r"\w+: (\w+)")
 
 
 class ListOf:
-    def __init__(self, element: Shape, make: Callable[[list[Any]], Any] = tuple) -> None:
+    def __init__(self, element: Shape, make: Callable[[list[Any]], Any] = tuple, *, least: int = 0) -> None:
         self._element = element
         self._make = make
+        self._least = least
         self.words = f"a list of {element.words}"
 
     def takes(self, node: Node) -> bool:
@@ -36,7 +33,8 @@ class ListOf:
         return BROKEN if any(value is BROKEN for value in values) else self._make(values)
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "array", "items": self._element.schema(defs)}
+        schema: dict[str, Any] = {"type": "array", "items": self._element.schema(defs)}
+        return {**schema, "minItems": self._least} if self._least else schema
 
 
 class MappingOf:
@@ -102,72 +100,6 @@ class Keys:
         return schema
 
 
-class Fields:
-    """A dataclass, from a mapping of its fields; `shapes` has those that a file may give."""
-
-    def __init__(self, kind: Any, shapes: Mapping[str, Shape]) -> None:
-        self.kind = kind
-        self._fields = [item for item in dataclasses.fields(kind) if item.name in shapes]
-        self.required = [item.name for item in self._fields if _required(item)]
-        self.keys = Keys(shapes, self.required)
-        self.words = self.keys.words
-
-    def takes(self, node: Node) -> bool:
-        return node.kind == "mapping"
-
-    def read(self, node: Node, problems: Problems) -> Any:
-        values = self.keys.read(node, problems)
-        return BROKEN if values is BROKEN else self.make(node, values, problems)
-
-    def make(self, node: Node, values: Mapping[str, Any], problems: Problems) -> Any:
-        """The dataclass itself; what its own checks say is reported at the key that they name, else at the node."""
-        try:
-            return self.kind(**values)
-        except (ValueError, TypeError, ArithmeticError) as error:
-            text = short(node.source.env.scrub(str(error)), 400)  # first scrubbed, then cut
-            cause = text if isinstance(error, ConfigError) else f"{self.kind.__name__} cannot be made of this: {text}"
-            problems.add(_culprit(node, text).problem(cause))
-            return BROKEN
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        name = self.kind.__name__
-        if name not in defs:
-            defs[name] = {}
-            schema = self.keys.schema(defs)
-            schema["description"] = (self.kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
-            for item in self._fields:
-                default = _default(item, self.keys.shapes[item.name])
-                if default is not BROKEN:
-                    schema["properties"][item.name] = {**schema["properties"][item.name], "default": default}
-            defs[name] = schema
-        return {"$ref": f"#/$defs/{name}"}
-
-
-def _culprit(node: Node, text: str) -> Node:
-    """The entry that an error means, as far as its text tells: it names the key, or quotes the value."""
-    named = _NAMED.match(text)
-    child = node.get(named[1]) if named else None
-    if child is None:
-        quoted = [child for _, child in node.items() if child.kind == "scalar" and repr(child.text) in text]
-        child = quoted[0] if len(quoted) == 1 else None
-    return child or node
-
-
-def _required(item: dataclasses.Field[Any]) -> bool:
-    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-
-
-def _default(item: dataclasses.Field[Any], shape: Shape) -> Any:
-    """The default as the file would spell it; BROKEN if there is none, or none that YAML can say."""
-    value = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, (int, float)) and math.isfinite(value):
-        timed = isinstance(shape, Duration) or (isinstance(shape, OneOf) and isinstance(shape.main, Duration))
-        return f"{value:g}s" if timed and value else value
-    return value if isinstance(value, dict) and all(isinstance(v, dict) for v in value.values()) else BROKEN
-
-
 class OneOf:
     """Alternatives. Where one of them looks meant, its own error is told; else all that is allowed."""
 
@@ -192,9 +124,10 @@ class OneOf:
 
 def _known(shape: Shape, node: Node) -> int:
     """How many keys of a mapping the shape knows: what tells one dataclass from another."""
-    if node.kind != "mapping" or not isinstance(shape, Fields):
+    keys = getattr(shape, "keys", None)
+    if node.kind != "mapping" or keys is None:
         return 0
-    return sum(key in shape.keys.shapes for key, _ in node.items())
+    return sum(key in keys.shapes for key, _ in node.items())
 
 
 class Plain:

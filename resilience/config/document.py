@@ -16,9 +16,10 @@ from ..errors import ConfigError
 from .environment import PREFIXES, Environment
 from .problems import InvalidConfig, Problem, Problems
 
-__all__ = ["MOST_BYTES", "Document", "Node", "short"]
+__all__ = ["MOST_BYTES", "TOO_LARGE", "Document", "Node", "Source", "parsed", "short", "whole"]
 
 MOST_BYTES = 256 * 1024
+TOO_LARGE = f"is larger than {MOST_BYTES // 1024} kB; split it"
 _LONGEST_PATH = 200
 _NULLS = ("", "~", "null", "Null", "NULL")
 
@@ -34,22 +35,16 @@ class Document:
         prefixes: Sequence[str] = PREFIXES,
         problems: Problems | None = None,
     ) -> Node:
-        """The root node of a file of at most 256 kB. Raises `ConfigError` (see `parse`), also if it cannot be read."""
-        name = short(os.fspath(path), 300)
-        try:
-            with open(path, "rb") as file:
-                data = file.read(MOST_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        if len(data) > MOST_BYTES:
-            raise _whole(name, f"is larger than {MOST_BYTES // 1024} kB; split it", "size")
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            before = data[: error.start].decode("utf-8").split("\n")
-            at = (len(before), len(before[-1]) + 1)
-            raise _whole(name, "is not UTF-8 text; save it as UTF-8", "encoding", at) from None
-        return Document.parse(text, name, env=env, prefixes=prefixes, problems=problems)
+        """The root node of a file and what it includes, at most 256 kB of text in all.
+
+        Raises `ConfigError` (see `parse`), also if a file cannot be read.
+        """
+        from .include import read_with_includes
+
+        own = Problems()
+        root = read_with_includes(path, env or Environment(prefixes), own if problems is None else problems)
+        own.finish()
+        return root
 
     @staticmethod
     def parse(
@@ -66,28 +61,41 @@ class Document:
         tags, references to the environment. Given `problems`, it puts there what need not end the reading (a value that
         cannot be used is then a *broken* node, which `convert` passes over); bad syntax is raised all the same.
         """
-        from .parser import read
-
-        if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-            raise _whole(name, f"is larger than {MOST_BYTES // 1024} kB; split it", "size")
         own = Problems()
-        root = read(text, Source(name, env or Environment(prefixes)), own if problems is None else problems)
+        root = parsed(text, Source(name, env or Environment(prefixes)), own if problems is None else problems)
         own.finish()
         return root
 
 
-def _whole(name: str, text: str, rule: str, at: tuple[int, int] = (1, 1)) -> InvalidConfig:
+def parsed(text: str, source: Source, problems: Problems) -> Node:
+    """The root node of a text of at most 256 kB. Raises `InvalidConfig` for what ends the reading (see `parse`)."""
+    from .parser import read
+
+    if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise whole(source.name, TOO_LARGE, "size")
+    return read(text, source, problems)
+
+
+def whole(name: str, text: str, rule: str, at: tuple[int, int] = (1, 1)) -> InvalidConfig:
+    """An error about a text as a whole."""
     return InvalidConfig([Problem(name, *at, "$", text, rule)])
 
 
 class Source:
-    """Where nodes come from: the file's name, and the environment that some of its values came from."""
+    """Where nodes come from: a file's name, and the environment that some of its values came from.
 
-    __slots__ = ("env", "name")
+    `preset` is true of what ships with this package. `files` are the paths of all files that were read with it, itself
+    first. `values` counts what was read of them all, because the bound is one for a whole configuration.
+    """
 
-    def __init__(self, name: str, env: Environment) -> None:
+    __slots__ = ("env", "files", "name", "preset", "values")
+
+    def __init__(self, name: str, env: Environment, *, preset: bool = False, values: int = 0) -> None:
         self.name = name
         self.env = env
+        self.files: tuple[str, ...] = ()
+        self.preset = preset
+        self.values = values
 
 
 class Node:
@@ -99,20 +107,9 @@ class Node:
     """
 
     __slots__ = (
-        "_entries",
-        "_items",
-        "_label",
-        "_parent",
-        "broken",
-        "col",
-        "key_at",
-        "kind",
-        "line",
-        "source",
-        "style",
-        "text",
+        "_entries", "_items", "_label", "_parent", "broken", "col", "key_at", "kind", "line", "source", "style", "text",
         "written",
-    )
+    )  # fmt: skip
 
     def __init__(self, source: Source, kind: str, line: int, col: int, parent: Node | None, label: str) -> None:
         self.source = source
@@ -205,6 +202,16 @@ class Node:
     def append(self, node: Node) -> None:
         """Add an element to a sequence."""
         self._items.append(node)
+
+    def taken(self, key: str) -> Node | None:
+        """Remove an entry of a mapping and return it; None where there is none."""
+        return self._entries.pop(key, None)
+
+    def remade(self, kind: str) -> Node:
+        """An empty container in the place of this node: what is made of it is told at its position."""
+        node = Node(self.source, kind, self.line, self.col, self._parent, self._label)
+        node.key_at = self.key_at
+        return node
 
 
 def short(text: Any, most: int = 60) -> str:

@@ -5,33 +5,38 @@ Everything is read and checked before anything is made: a file with one problem 
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
 from ..events import Emit
 from ..pipeline import Pipeline
+from ..policy import Policy
 from ..verdict import Classify
-from .build import Resources, build_pipelines, read_pipelines
-from .document import Document, Node
+from .build import Resources, make_pipelines, read_pipelines, read_stacks
+from .document import Document, Node, short
 from .environment import PREFIXES
 from .problems import InvalidConfig, Problem, Problems
-from .registry import SECTIONS, section
-from .scalars import number
-from .shape import BROKEN, nearest, read, refuse
+from .sections import OTHERS, Section, Start, owners, read_settings, read_top, read_version
+from .shape import nearest
+from .shipped import PRESETS, preset_node
 
-__all__ = ["Section", "Start", "check_file", "load", "read_settings", "read_version", "start_all"]
-
-Section = Callable[[Node], None]
-"""Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found."""
-Start = Callable[[], tuple[Emit, ...]]
-"""Starts what a section asks for, and returns what observes. Raises `ConfigError`."""
-
-_OURS = ("version", "pipelines", *SECTIONS)
-_OTHERS = ("resources", "exchanges")
-_GROUP = "resilience.sections"
+__all__ = [
+    "Contents",
+    "Description",
+    "Section",
+    "Start",
+    "check_file",
+    "examine",
+    "load",
+    "preset",
+    "read_file",
+    "read_settings",
+    "read_version",
+    "start_all",
+]
 
 
 def load(
@@ -49,21 +54,64 @@ def load(
     `env_prefixes`. A ``telemetry:`` section starts tracing. Raises `ConfigError`, whose text is one line and whose
     `problems` are all that is wrong with the file.
     """
+    described = read_file(path, resources=resources, env_prefixes=env_prefixes)
+    pipelines = make_pipelines(described.stacks, classify=classify, observers=tuple(observers))
+    start_all(described.starts, pipelines.values())
+    return pipelines
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A whole and sound file, of which nothing is made yet: `stacks` are the policies of each pipeline.
+
+    `starts` are the functions that start what observes. `root` knows the positions, and its ``source.files`` every file
+    that was read.
+    """
+
+    root: Node
+    stacks: Mapping[str, Sequence[Policy]]
+    starts: Sequence[Start]
+
+
+def read_file(
+    path: str | os.PathLike[str], *, resources: Resources | None = None, env_prefixes: tuple[str, ...] = PREFIXES
+) -> Description:
+    """Read and check a file as `load` does. Raises `ConfigError` with all of its problems."""
     problems = Problems()
     root = Document.load(path, prefixes=env_prefixes, problems=problems)
-    _sections(root, problems, ())
+    read_top(root, problems, ())
     read_version(root, problems)
     starts = read_settings(root, problems)
     node = root.get("pipelines")
-    pipelines: dict[str, Pipeline] = {}
+    stacks: dict[str, list[Policy]] = {}
     if node is None:
         problems.add(root.problem("the key pipelines is missing", "missing-key"))
     else:
-        with problems.catch():
-            pipelines = build_pipelines(node, resources=resources, classify=classify, observers=observers)
+        stacks = read_stacks(node, problems, resources)
     problems.finish()
-    start_all(starts, pipelines.values())
-    return pipelines
+    return Description(root, stacks, starts)
+
+
+def preset(
+    name: str,
+    *,
+    resources: Resources | None = None,
+    classify: Classify | None = None,
+    observers: Iterable[Emit] = (),
+) -> Pipeline:
+    """A new pipeline of a preset: ``market-data``, ``orders``, ``bulk-download``, ``low-latency`` or ``virtuoso``.
+
+    It lends a resource only if `resources` has one named ``rest`` (see `load`). Raises `ConfigError` for another name.
+    """
+    if name not in PRESETS:
+        allowed = ", ".join(PRESETS)
+        raise ConfigError(f"no preset is named {short(name)!r}{nearest(name, PRESETS)} (there are: {allowed})")
+    node = preset_node(name).remade("mapping")
+    node.put(name, preset_node(name))
+    problems = Problems()
+    stacks = read_stacks(node, problems, resources)
+    problems.finish()
+    return make_pipelines(stacks, classify=classify, observers=tuple(observers))[name]
 
 
 def start_all(starts: Iterable[Start], pipelines: Collection[Pipeline]) -> list[Emit]:
@@ -92,44 +140,67 @@ def check_file(
     `sections` are the checks of other packages' sections; by default those installed as entry points of the group
     ``resilience.sections``. Raises `ConfigError` if the file cannot be read at all.
     """
-    problems = Problems()
     try:
-        root = Document.load(path, prefixes=env_prefixes, problems=problems)
-        _check(root, problems, sections)
-        problems.finish()
+        examine(path, env_prefixes=env_prefixes, sections=sections)
     except InvalidConfig as error:
         return error.problems
     return []
 
 
-def _check(root: Node, problems: Problems, sections: Mapping[str, Section] | None) -> None:
-    _sections(root, problems, _OTHERS)
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A sound file, for those who look closer: policies by pipeline, and where each stands, by the policy's `id`.
+
+    `read` gives the policies of one more list that a section made of the file's own, and puts down where they stand.
+    """
+
+    root: Node
+    policies: Mapping[str, Sequence[Policy]]
+    places: Mapping[int, Node]
+    checks: Sequence[Section]
+    read: Callable[[Node], Sequence[Policy]]
+
+
+def examine(
+    path: str | os.PathLike[str],
+    *,
+    env_prefixes: tuple[str, ...] = PREFIXES,
+    sections: Mapping[str, Section] | None = None,
+) -> Contents:
+    """What is in a file. Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all."""
+    problems = Problems()
+    root = Document.load(path, prefixes=env_prefixes, problems=problems)
+    contents = _check(root, problems, sections)
+    problems.finish()
+    return contents
+
+
+def _check(root: Node, problems: Problems, sections: Mapping[str, Section] | None) -> Contents:
+    read_top(root, problems, OTHERS)
     read_version(root, problems)
     read_settings(root, problems)
+    policies: Mapping[str, Sequence[Policy]] = {}
+    places: dict[int, Node] = {}
     resources, pipelines = root.get("resources"), root.get("pipelines")
     names = [] if resources is None else resources.keys()
+
+    def lends(name: str) -> Mapping[str, Any] | None:
+        return _LENT if resources is None or name in names else None
+
+    def read_one(stack: Node) -> Sequence[Policy]:
+        made = root.remade("mapping")
+        made.put("", stack)
+        return read_pipelines(made, Problems(), lends, names, places)[""]
+
     if pipelines is not None:
-        read_pipelines(pipelines, problems, lambda name: _LENT if resources is None or name in names else None, names)
+        policies = read_pipelines(pipelines, problems, lends, names, places)
     elif "exchanges" not in root:
         problems.add(root.problem("the key pipelines is missing", "missing-key"))
-    for check in _checks([name for name in _OTHERS if name in root], sections):
+    checks = [check for _, check in owners([name for name in OTHERS if name in root], sections)]
+    for check in checks:
         with problems.catch():
             check(root)
-
-
-def _checks(present: Sequence[str], sections: Mapping[str, Section] | None) -> list[Section]:
-    """The checks of those sections of others that stand in the file."""
-    if not present:
-        return []
-    if sections is not None:
-        return [sections[name] for name in present if name in sections]
-    from importlib.metadata import entry_points  # here: it costs more than all the rest of this module
-
-    try:
-        return [point.load() for point in entry_points(group=_GROUP) if point.name in present]
-    except (ImportError, AttributeError) as error:
-        sections_of = " or ".join(present)
-        raise ConfigError(f"an installed package that checks {sections_of} cannot be loaded: {error}") from error
+    return Contents(root, policies, places, checks, read_one)
 
 
 def _unopened() -> Any:
@@ -137,51 +208,3 @@ def _unopened() -> Any:
 
 
 _LENT: Mapping[str, Any] = {"open": _unopened}
-
-
-# -- the sections ---------------------------------------------------------------------------------------------
-
-
-def _sections(root: Node, problems: Problems, others: tuple[str, ...]) -> None:
-    """Report what stands at the top of the file and belongs to nobody."""
-    allowed = (*_OURS, *others)
-    if root.kind != "mapping" or root.broken:
-        refuse(root, f"a mapping of {', '.join(allowed)}", problems)
-        problems.finish()
-    for key, node in root.items():
-        if key in allowed:
-            continue
-        text = f"unknown key{nearest(key, allowed)} (allowed: {', '.join(allowed)})"
-        if key in _OTHERS:
-            text = "this section belongs to a file for exchanges.ExchangeManager; resilience.load reads none of it"
-        problems.add(node.problem(text, "unknown-key", at_key=True))
-
-
-def read_version(root: Node, problems: Problems) -> None:
-    """Report a version that is missing, or that this release does not read."""
-    node = root.get("version")
-    if node is None:
-        problems.add(root.problem("the key version is missing; write version: 1", "missing-key"))
-    elif not node.broken and (node.text != "1" or number(node) is None):
-        refuse(node, "1, the only version that this release reads", problems, rule="version")
-
-
-def read_settings(root: Node, problems: Problems) -> list[Start]:
-    """For each section that observes (``telemetry:``, ``dashboard:``) and is sound: the function that starts it."""
-    starts: list[Start] = []
-    for name in SECTIONS:
-        node = root.get(name)
-        if node is not None:
-            fields, start = section(name)
-            settings = read(fields, node, problems)
-            if settings is not BROKEN:
-                starts.append(functools.partial(_start, node, start, settings))
-    return starts
-
-
-def _start(node: Node, start: Callable[[Any], Any], settings: Any) -> tuple[Emit, ...]:
-    try:
-        found = start(settings)
-        return found if isinstance(found, tuple) else () if found is None else (found,)
-    except ConfigError as error:  # a package that is missing, say
-        raise node.error(str(error)) from None

@@ -79,7 +79,6 @@ class _Builder:
         self._source = source
         self._problems = problems
         self._stack: list[_Frame] = []
-        self._nodes = 0
         self._documents = 0
 
     def take(self, event: Any) -> None:
@@ -113,8 +112,8 @@ class _Builder:
     # -- one node ---------------------------------------------------------------------------------------------
 
     def _node(self, event: Any, kind: str) -> None:
-        self._nodes += 1
-        if self._nodes > MOST_NODES:
+        self._source.values += 1
+        if self._source.values > MOST_NODES:
             raise self.fatal(event.start_mark, f"more than {MOST_NODES} values; split the file", "size")
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.node.kind == "mapping" and frame.key is None:

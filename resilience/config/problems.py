@@ -53,9 +53,13 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self._known: set[Problem] = set()
 
     def add(self, problem: Problem) -> None:
-        """Remember one. Raises `InvalidConfig` when there are so many that nobody would read on."""
+        """Remember one; what is inherited may be told twice. Raises `InvalidConfig` when there are too many to read."""
+        if problem in self._known:
+            return
+        self._known.add(problem)
         self.found.append(problem)
         if len(self.found) >= _MOST:
             text = f"gave up after {_MOST} problems; put these right first"

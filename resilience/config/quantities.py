@@ -1,4 +1,7 @@
-"""Numbers that are written with their unit: times (``250ms``), shares (``50%``) and quantiles (``p95``)."""
+"""Numbers with their unit: times (``250ms``), rates (``600/5s``), shares (``50%``), and quantiles (``p95``).
+
+Each shape has, as a pattern for the JSON Schema, exactly the spellings that `resilience.units` reads.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,19 @@ from ..errors import ConfigError
 from ..units import duration, percent, quantile
 from .document import Node
 from .problems import Problems
-from .scalars import number
+from .scalars import Text, number
 from .shape import refuse
 
-__all__ = ["Duration", "Percent", "Percentile"]
+__all__ = ["WITHOUT_ZERO", "Duration", "Pace", "Percent", "Percentile"]
+
+_DECIMAL = r"[0-9]{1,18}(\.[0-9]{1,18})?"
+_NOT_ZERO = r"(?=[0-9.]*[1-9])"
+_AT_LEAST_ONE = r"(?=[0-9]*[1-9])"
+_TIME = rf"{_DECIMAL}(ms|s|m|h)\s*$"
+_SHARE = r"(0{0,15}100(\.0{1,18})?|0{0,16}[0-9]{1,2}(\.[0-9]{1,18})?)%\s*$"
+
+WITHOUT_ZERO = {rf"^\s*{pattern}": rf"^\s*{_NOT_ZERO}{pattern}" for pattern in (_TIME, _SHARE)}
+"""The patterns that take a zero, each with one that does not."""
 
 
 class _Quantity:
@@ -49,8 +61,7 @@ class Duration(_Quantity):
         return 0.0 if number(node) == 0 else super()._value(node)
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        pattern = r"^\s*[0-9]+(\.[0-9]+)?(ms|s|m|h)\s*$"
-        return {"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}]}
+        return {"anyOf": [{"type": "string", "pattern": rf"^\s*{_TIME}"}, {"const": 0}]}
 
 
 class Percent(_Quantity):
@@ -64,8 +75,8 @@ class Percent(_Quantity):
         return super()._value(node)
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        pattern = r"^\s*0*(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%\s*$"
-        return {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "minimum": 0, "maximum": 1}]}
+        number = {"type": "number", "minimum": 0, "maximum": 1}
+        return {"anyOf": [{"type": "string", "pattern": rf"^\s*{_SHARE}"}, number]}
 
 
 class Percentile(_Quantity):
@@ -78,4 +89,12 @@ class Percentile(_Quantity):
         return super().read(node, problems) if self._value(node) is None else node.text.strip()
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\s*p(?!0+(\.0+)?\s*$)[0-9]{1,2}(\.[0-9]+)?\s*$"}
+        return {"type": "string", "pattern": rf"^\s*p{_NOT_ZERO}[0-9]{{1,2}}(\.[0-9]{{1,18}})?\s*$"}
+
+
+class Pace(Text):
+    """``600/5s``. The policy itself reads it, and wants room for one whole call; here it is a text."""
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        window = rf"({_NOT_ZERO}([0-9]{{1,18}}(\.[0-9]{{1,18}})?|\.[0-9]{{1,18}}))?"
+        return {"type": "string", "pattern": rf"^\s*{_AT_LEAST_ONE}{_DECIMAL} */ *{window} *(ms|s|m|h)\s*$"}

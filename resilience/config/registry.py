@@ -10,12 +10,17 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from .containers import Fields
+from .document import short
+from .fields import Fields
+from .shape import nearest
 from .shapes import fields_of
 
-__all__ = ["POLICIES", "SECTIONS", "section", "single", "spelled"]
+__all__ = ["POLICIES", "SECTIONS", "section", "single", "spelled", "unknown"]
 
 POLICIES = {
+    "fallback": "fallback.Fallback",
+    "cache": "cache.Cache",
+    "coalesce": "coalesce.Coalesce",
     "deadline": "deadline.Deadline",
     "retry": "retry.Retry",
     "hedge": "hedge.Hedge",
@@ -26,14 +31,13 @@ POLICIES = {
     "adaptive_limit": "adaptive_limit.AdaptiveLimit",
     "timeout": "timeout.Timeout",
     "pool": "pool.Pool",
-    "fallback": "fallback.Fallback",
-    "cache": "cache.Cache",
-    "coalesce": "coalesce.Coalesce",
     "chaos": "chaos.Chaos",
 }
+"""In the canonical order, outermost first: where `extends` puts a policy that is new."""
 SECTIONS = {
     "telemetry": ("telemetry.settings.TelemetrySettings", "telemetry.starting.observers"),
     "dashboard": ("dashboard.settings.DashboardSettings", "dashboard.section.start"),
+    "lint": ("lint.settings.LintSettings", "lint.settings.start"),
 }
 """A section's settings (a dataclass), and the function that makes an observer of them, or a tuple of several."""
 _SUPPLIED = {"pool": ("open", "close")}
@@ -65,3 +69,8 @@ def _found(path: str) -> Any:
 def single(fields: Fields) -> str | None:
     """The field that a bare value means (``timeout: 10s``): the one that has no default, if it is the only one."""
     return fields.required[0] if len(fields.required) == 1 else None
+
+
+def unknown(name: str) -> str:
+    """What to say about a name that is no policy's."""
+    return f"unknown policy {short(name)!r}{nearest(name, list(POLICIES))} (allowed: {', '.join(POLICIES)})"

@@ -19,11 +19,13 @@ __all__ = [
     "Choice",
     "Converted",
     "Flag",
+    "Identifier",
     "Null",
     "Number",
     "Text",
     "Unspeakable",
     "Whole",
+    "Word",
     "number",
 ]
 
@@ -122,6 +124,20 @@ class Text:
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"type": "string"}
+
+
+class Word(Text):
+    """A text that is not empty. The dataclass itself refuses an empty one."""
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+class Identifier(Text):
+    """A name as Python has them, of an exception type say. The policy itself refuses what cannot be one."""
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^[^\W\d]\w*$"}
 
 
 _SPELLED = {"None": "null", "True": "true", "False": "false"}

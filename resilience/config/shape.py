@@ -40,8 +40,9 @@ def refuse(node: Node, words: str, problems: Problems, hint: str = "", rule: str
 
 def nearest(word: str, allowed: Sequence[str]) -> str:
     """``; did you mean retry?`` or nothing."""
-    close = get_close_matches(word.lower().replace("-", "_")[:40], allowed, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    spelled = {name.lower().replace("-", "_"): name for name in reversed(allowed)}
+    close = get_close_matches(word.lower().replace("-", "_")[:40], spelled, 1)
+    return f"; did you mean {spelled[close[0]]}?" if close else ""
 
 
 def read(shape: Shape, node: Node, problems: Problems) -> Any:

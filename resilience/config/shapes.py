@@ -17,11 +17,13 @@ import typing
 from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ..matching import On
 from ..schedule import Wait
 from ..units import Unit
-from .containers import Fields, Keys, ListOf, MappingOf, OneOf, Plain
-from .quantities import Duration, Percent, Percentile
-from .scalars import Choice, Converted, Flag, Null, Number, Text, Unspeakable, Whole
+from .containers import Keys, ListOf, MappingOf, OneOf, Plain
+from .fields import Fields
+from .quantities import Duration, Pace, Percent, Percentile
+from .scalars import Choice, Converted, Flag, Identifier, Null, Number, Text, Unspeakable, Whole, Word
 from .shape import Shape
 
 __all__ = ["fields_of", "shape_of"]
@@ -35,7 +37,14 @@ _SCALARS: dict[Any, Shape] = {
     Any: Plain(),
     object: Plain(),
 }
-_QUANTITIES: dict[str, Shape] = {"seconds": Duration(), "share": Percent(), "quantile": Percentile()}
+_QUANTITIES: dict[str, Shape] = {
+    "seconds": Duration(),
+    "share": Percent(),
+    "quantile": Percentile(),
+    "rate": Pace(),
+    "name": Word(),
+    "identifier": Identifier(),
+}
 _TIME = Duration()
 _WAIT = OneOf(
     (
@@ -52,6 +61,9 @@ _WAIT = OneOf(
 )
 """`resilience.schedule.Wait` takes any mapping, so its keys stand here. `factor` is a multiplier, and may be a time."""
 
+_ON = OneOf((Identifier(), ListOf(Identifier(), least=1), Null()))
+"""`resilience.matching.On`, without the types and predicates of Python code."""
+
 
 @functools.cache
 def shape_of(hint: Any) -> Shape:
@@ -60,6 +72,8 @@ def shape_of(hint: Any) -> Shape:
         return _WAIT
     if hint == Wait | None:
         return OneOf((*_WAIT.shapes, Null()))
+    if hint == On:
+        return _ON
     if hint in _SCALARS:
         return _SCALARS[hint]
     origin, args = get_origin(hint), get_args(hint)

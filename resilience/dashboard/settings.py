@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError
+from ..units import OutOfBounds
 
 __all__ = ["LEAST_TOKEN", "DashboardSettings", "check_place", "only_here"]
 
@@ -41,7 +42,8 @@ class DashboardSettings:
         for name in ("most_traces", "most_spans"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"dashboard: {name} is {value!r}, must be a whole number of at least 1")
+                told = f"dashboard: {name} is {value!r}, must be a whole number of at least 1"
+                raise OutOfBounds(told, name, (None, 1, None))
         if isinstance(self.allowed_hosts, str) or not all(isinstance(name, str) for name in self.allowed_hosts):
             raise ConfigError(f"dashboard: allowed_hosts is {self.allowed_hosts!r}, must be a list of names")
 
@@ -49,7 +51,8 @@ class DashboardSettings:
 def check_place(host: object, port: object, token: object) -> None:
     """Raises `ConfigError` for what is no place, and for one that others reach if there is no token."""
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ConfigError(f"dashboard: port is {port!r}, must be from 0 (any free one) to 65535")
+        told = f"dashboard: port is {port!r}, must be from 0 (any free one) to 65535"
+        raise OutOfBounds(told, "port", (None, 0, 65535))
     if not isinstance(host, str) or not host.strip():
         raise ConfigError(f"dashboard: host is {host!r}, must be an address such as 127.0.0.1")
     if token is not None and (not isinstance(token, str) or not token.strip() or token != token.strip()):

@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..kit import Kit
 from ..matching import On, matcher
 from ..policy import Policy
-from ..units import Seconds, Share, check
+from ..units import Name, Seconds, Share, check
 from ..verdict import Kind
 
 __all__ = ["Breaker", "CircuitOpen"]
@@ -63,7 +63,7 @@ class Breaker(Policy):
     open_for: Seconds = 5.0
     probes: int = 1
     on: On = None
-    key: str | Callable[[Call], str] | None = None
+    key: Name | Callable[[Call], str] | None = None
     count_window: int | None = None
     slow_after: Seconds | None = None
     slow_rate: Share = 0.5

@@ -22,7 +22,7 @@ from ..events import StateChanged, Waiting
 from ..kit import Kit
 from ..matching import On, matcher
 from ..policy import Policy
-from ..units import Seconds, check
+from ..units import Name, Seconds, check
 
 __all__ = ["Pool"]
 
@@ -192,7 +192,7 @@ class Pool(Policy, Generic[R]):
     lends: ClassVar[bool] = True
 
     open: Callable[[], R | Awaitable[R]]
-    name: str = field(kw_only=True)
+    name: Name = field(kw_only=True)
     close: Callable[[R], Any] | None = field(default=None, kw_only=True)
     broken: On = field(default=ConnectionError, kw_only=True)
     max_wait: Seconds | None = field(default=None, kw_only=True)

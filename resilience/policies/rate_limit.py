@@ -9,7 +9,7 @@ and a server's report (`attempt.limits`) takes away what others have spent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,9 @@ from ..call import Call, Handler
 from ..errors import ConfigError
 from ..events import Emit
 from ..kit import Kit
-from ..limits import KEYS, Limits, Part, admit, learn, taken
+from ..limits import KEYS, Key, Limits, Part, admit, learn, taken
 from ..policy import Policy
-from ..units import Seconds, check
+from ..units import Rate, Seconds, check
 from ..units import rate as parse_rate
 from ..verdict import Verdict
 
@@ -32,9 +32,9 @@ _Judge = Callable[[Exception, Call], "Verdict | None"]
 class Limit:
     """One more limit that the calls of a `RateLimit` have to keep to; its fields mean what they mean there."""
 
-    rate: str
-    key: str | Callable[[Call], Hashable] | None = None
-    per_op: Mapping[str, str] = field(default_factory=dict)
+    rate: Rate
+    key: Key = None
+    per_op: Mapping[str, Rate] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check("Limit", self)
@@ -70,10 +70,10 @@ class RateLimit(Policy):
     those of the same key where the key is a host or a function. A pause ends at the pace, with no burst saved up.
     """
 
-    rate: str
-    key: str | Callable[[Call], Hashable] | None = None
+    rate: Rate
+    key: Key = None
     max_wait: Seconds | None = None
-    per_op: Mapping[str, str] = field(default_factory=dict)
+    per_op: Mapping[str, Rate] = field(default_factory=dict)
     also: Sequence[Limit] = ()
 
     def __post_init__(self) -> None:

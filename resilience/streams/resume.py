@@ -8,10 +8,11 @@ from typing import Any, Literal, TypeAlias, Union
 
 from ..call import Call, TakesCall
 from ..errors import ConfigError
+from ..units import Identifier
 
 __all__ = ["Resume", "check_resume", "misfit", "resumed"]
 
-Resume: TypeAlias = Union[str, Literal[True], Callable[[Any], Mapping[str, Any]], None]  # noqa: UP007 (runtime use)
+Resume: TypeAlias = Union[Identifier, Literal[True], Callable[[Any], Mapping[str, Any]], None]  # noqa: UP007 (runtime use)
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 

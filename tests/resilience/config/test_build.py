@@ -122,7 +122,7 @@ def test_every_policy_can_be_written_in_a_file() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("- bulkhed: 30", "2:3: p[0].bulkhed: unknown policy 'bulkhed'; did you mean bulkhead? (allowed: deadline, "),
+        ("- bulkhed: 30", "2:3: p[0].bulkhed: unknown policy 'bulkhed'; did you mean bulkhead? (allowed: fallback, "),
         ("- retires", "2:3: p[0]: unknown policy 'retires'; did you mean "),
         ("- timeout", "2:3: p[0]: timeout needs seconds: write - timeout: and its value"),
         ("- pool", "2:3: p[0]: pool needs name: write - pool: and its value"),

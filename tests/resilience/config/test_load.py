@@ -120,7 +120,9 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
         ("10:1", "x"),
         ("10:4", "x"),
     ]
-    assert lines[7].endswith("unknown key; did you mean telemetry? (allowed: version, pipelines, telemetry, dashboard)")
+    assert lines[7].endswith(
+        "unknown key; did you mean telemetry? (allowed: version, pipelines, telemetry, dashboard, lint)"
+    )
     assert "resilience.load reads none of it" in lines[8]
     assert str(caught.value) == f"{path}:{lines[0]} (and 10 more)"
 

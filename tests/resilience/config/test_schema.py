@@ -35,6 +35,13 @@ def accepts(rule: dict[str, Any], value: Any) -> bool:
     return all(_JUDGES[key](wanted, value, rule) for key, wanted in rule.items())
 
 
+def _part(reference: str) -> dict[str, Any]:
+    part: dict[str, Any] = SCHEMA
+    for name in reference.removeprefix("#/").split("/"):
+        part = part[name]
+    return part
+
+
 def _same(wanted: Any, value: Any) -> bool:
     return wanted == value and isinstance(wanted, bool) == isinstance(value, bool)
 
@@ -51,12 +58,15 @@ def _extra(wanted: Any, value: Any, rule: dict[str, Any]) -> bool:
 
 _JUDGES: dict[str, Any] = {
     **dict.fromkeys(("$schema", "$defs", "title", "description", "default"), lambda wanted, value, rule: True),
-    "$ref": lambda wanted, value, rule: accepts(SCHEMA["$defs"][wanted.removeprefix("#/$defs/")], value),
+    "$ref": lambda wanted, value, rule: accepts(_part(wanted), value),
     "type": lambda wanted, value, rule: _typed(wanted, value),
     "const": lambda wanted, value, rule: _same(wanted, value),
     "enum": lambda wanted, value, rule: any(_same(item, value) for item in wanted),
     "anyOf": lambda wanted, value, rule: any(accepts(item, value) for item in wanted),
     "pattern": lambda wanted, value, rule: not isinstance(value, str) or re.search(wanted, value) is not None,
+    "exclusiveMinimum": lambda wanted, value, rule: not _typed("number", value) or value > wanted,
+    "minLength": lambda wanted, value, rule: not isinstance(value, str) or len(value) >= wanted,
+    "minItems": lambda wanted, value, rule: not isinstance(value, list) or len(value) >= wanted,
     "minimum": lambda wanted, value, rule: not _typed("number", value) or value >= wanted,
     "maximum": lambda wanted, value, rule: not _typed("number", value) or value <= wanted,
     "minProperties": lambda wanted, value, rule: not isinstance(value, dict) or len(value) >= wanted,
@@ -179,7 +189,7 @@ def test_it_says_what_an_editor_shows() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     defs = SCHEMA["$defs"]
     retry = defs["Retry"]["properties"]
-    assert retry["attempts"] == {"type": "integer", "default": 3}
+    assert retry["attempts"] == {"type": "integer", "minimum": 1, "default": 3}
     assert retry["max_wait"]["default"] == "20s"
     assert retry["jitter"]["default"] == "full"
     assert defs["Bulkhead"]["properties"]["max_wait"]["default"] is None
@@ -189,5 +199,14 @@ def test_it_says_what_an_editor_shows() -> None:
     assert set(defs["Pool"]["properties"]) == {"name", "broken", "max_wait"}
     kinds = {spec.rpartition(".")[2] for spec in POLICIES.values()}
     nested = {"Adaptive", "Fault", "Limit", "RetryBudget", "RetryQuota"}
-    assert kinds | nested | {"DashboardSettings", "TelemetrySettings", "policy"} == set(defs)
+    settings = {
+        "DashboardSettings",
+        "LintSettings",
+        "TelemetrySettings",
+        "BybitSettings",
+        "AiohttpSettings",
+        "Credentials",
+        "Route",
+    }
+    assert kinds | nested | settings | {f"{kind}.changes" for kind in kinds} | {"policy"} == set(defs)
     assert all(defs[kind]["description"] and "\n" not in defs[kind]["description"] for kind in kinds)
