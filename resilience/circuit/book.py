@@ -29,13 +29,7 @@ class Circuits(CircuitBreakerListener):
 
     _now: Callable[[], float]
 
-    def __init__(
-        self,
-        rules: Rules,
-        rng: random.Random,
-        mode: Mode = "normal",
-        forget_after: float = 3600.0,
-    ) -> None:
+    def __init__(self, rules: Rules, rng: random.Random, mode: Mode, forget_after: float) -> None:
         self._emit: Emit | None = None
         self._rules = rules
         self._rng = rng

@@ -38,6 +38,7 @@ async def test_a_wait_is_measured_from_where_it_began() -> None:
     call = a_call(deadline=103.0)
     with pytest.raises(TimedOut) as caught:
         await full_gate().wait(call, kit_here())
+    assert caught.value.limit == "deadline"
     assert (caught.value.seconds, call.attempt.waited, call.attempt.notes["wait.queue"]) == (3.0, 3.0, 3.0)
 
 
@@ -59,6 +60,18 @@ async def test_where_both_ends_of_a_wait_fall_together_it_is_a_refusal() -> None
     with pytest.raises(BulkheadFull, match=r"none ended within 2.0 s"):
         await gate.wait(a_call(deadline=2.0), kit_here())
     assert gate.refused == 1
+
+
+@virtual
+async def test_whoever_has_waited_long_enough_stands_in_the_queue_no_more() -> None:
+    """From that very moment, before its task has heard of it: the place is another's."""
+    gate, loop = full_gate(max_wait=2.0), asyncio.get_running_loop()
+    waiting: list[int] = []
+    loop.call_at(1.0, lambda: waiting.append(len(gate.waiting)))
+    loop.call_at(1.0, lambda: loop.call_at(2.0, lambda: waiting.append(len(gate.waiting))))
+    with pytest.raises(BulkheadFull):
+        await gate.wait(a_call(), kit_here())
+    assert waiting == [1, 0]
 
 
 @virtual

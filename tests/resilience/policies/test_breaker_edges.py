@@ -178,7 +178,7 @@ async def test_a_stale_connection_counts_as_nothing_where_the_budget_refuses_ano
     """An idle connection was closed: that tells as little of the target if nobody asks again. What follows counts."""
 
     @takes_call
-    async def target(call: Call) -> str:
+    async def target(call: Call, stale: bool) -> None:
         call.attempt.sent = True
         call.attempt.stale = stale
         raise ConnectionResetError
@@ -187,6 +187,6 @@ async def test_a_stale_connection_counts_as_nothing_where_the_budget_refuses_ano
     pipeline = Pipeline(Retry(attempts=3, wait=0, budget=budget), Breaker())
     for stale, calls in ((True, 0), (False, 1)):
         with pytest.raises(ConnectionResetError) as caught:
-            await pipeline.run(target, op=READ)
+            await pipeline.run(target, stale, op=READ)
         assert "not retried: budget_spent" in caught.value.__notes__
         assert standing(pipeline)["calls"] == calls

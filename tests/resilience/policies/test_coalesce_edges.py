@@ -1,4 +1,4 @@
-"""Coalesce at its edges: a flight that ends as none should, the last moment of a deadline, and what an observer reads."""
+"""Coalesce at its edges: a flight that ends as none should, the end of a deadline, and what an observer reads."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_who_is_cancelled_together_with_the_flight_takes_no_news_away() ->
 @pytest.mark.parametrize(("more", "kept"), [(2, True), (3, False)])
 @virtual
 async def test_an_outcome_gets_four_turns_of_the_loop_to_come_through(more: int, kept: bool) -> None:
-    """After the tick of the deadline. In the first of them what it waited for wakes it; in the fourth it is too late."""
+    """After the tick of the deadline. In the first what it waited for wakes it; in the fourth it is too late."""
 
     async def slow() -> str:
         await asyncio.sleep(1)
