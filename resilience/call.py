@@ -177,6 +177,15 @@ class Call:
             history = self.history = [self.attempt]
         return history
 
+    @property
+    def may_go_again(self) -> bool:
+        """Was a reused connection reset before any byte of an answer, so that the call may go again at once?
+
+        Once a call, on a fresh connection (a *transparent retry*), and only what may happen twice. It says that the
+        other side had closed an idle connection, and nothing of how that side is.
+        """
+        return self.attempt.stale and self.op.idempotent and not any(attempt.fresh for attempt in self.attempts)
+
     def again(self, kind: str) -> Call:
         """A copy for one more attempt, whose record joins the shared history."""
         other = self.copy()

@@ -105,7 +105,7 @@ class TimedOut(ResilienceError, TimeoutError):
     def __init__(
         self, seconds: float | None, *, limit: str = "timeout", sent: bool = False, queued: bool = False
     ) -> None:
-        super().__init__(seconds, limit, sent)
+        super().__init__(seconds)  # nothing more: two arguments of an `OSError` are its errno and its text
         self.queued = queued
         self.seconds = seconds
         self.limit = limit

@@ -142,14 +142,13 @@ class Gate:
         if not turn.done():
             turn.set_result(why)
             del self.waiting[turn]
-            if self.waiting and self.busy < self.limit:  # who stood behind it may take less
+            if self.waiting:  # who stood behind it may take less
                 turn.get_loop().call_soon(self.admit)  # not now: the time of others is up in this very tick
 
     def _withdraw(self, turn: Future[str], weight: int) -> None:
         """One who waited does not come."""
         if turn.done() and not turn.cancelled() and turn.result() == _IN:
-            self.leave(weight)  # it was let in, in the very tick of its cancellation
-            return
+            self.busy -= weight  # it was let in, in the very tick of its cancellation
         self.waiting.pop(turn, None)
         self.admit()
 

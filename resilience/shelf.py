@@ -38,13 +38,11 @@ class Shelf:
         self._loop: AbstractEventLoop | None = None
         self.answers: OrderedDict[Hashable, Answer] = OrderedDict()
 
-    def link(self, loop: AbstractEventLoop) -> bool:
-        """Begin empty in another event loop, since two loops have two clocks; whether it is another."""
-        if loop is self._loop:
-            return False
-        self._loop = loop
-        self.clear()
-        return True
+    def link(self, loop: AbstractEventLoop) -> None:
+        """Begin empty in another event loop, since two loops have two clocks."""
+        if loop is not self._loop:
+            self._loop = loop
+            self.clear()
 
     def turn(self) -> int:
         """The number of a call that goes down now: who asks later gets the later answer."""

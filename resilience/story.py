@@ -93,7 +93,7 @@ class Story:
             nested = nesting.meet(error, since) and not terms.policy.nested
             if terms.aborts is not None and _holds(terms.aborts, error, unsure=True):
                 return self._stop(call, "aborted")
-            if call.attempt.stale and call.op.idempotent and not any(attempt.fresh for attempt in call.attempts):
+            if call.may_go_again:
                 return self._schedule(call, error, "transparent", 0.0, throttled=False)
             if not self._wanted(call, error, kind):
                 return None

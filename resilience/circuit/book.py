@@ -27,16 +27,10 @@ class Circuits(CircuitBreakerListener):
     longest ago; failing that any closed one, and only then another. So a flood of new keys does not close what is open.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        rng: random.Random,
-        now: Callable[[], float],
-        mode: Mode = "normal",
-        forget_after: float = 3600.0,
-    ) -> None:
+    _now: Callable[[], float]
+
+    def __init__(self, rules: Rules, rng: random.Random, mode: Mode, forget_after: float) -> None:
         self._emit: Emit | None = None
-        self._now = now
         self._rules = rules
         self._rng = rng
         self._mode: Mode = mode

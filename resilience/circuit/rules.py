@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple, TypeAlias
 
 from .last import Last
@@ -41,7 +42,7 @@ class Rules(NamedTuple):
 
     def successes(self) -> int:
         """How many of the probes have to succeed: the fewest that are at least `probe_success` of them."""
-        return next(least for least in range(1, self.probes + 1) if least / self.probes >= self.probe_success)
+        return next(least for least in count(1) if least / self.probes >= self.probe_success)
 
     def failing(self, windows: Sequence[Counts]) -> str | None:
         """Why the share of failures trips it; None if it does not. Asked after a failure."""

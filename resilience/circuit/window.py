@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 
 __all__ = ["Window"]
 
@@ -74,9 +75,14 @@ class Window:
             self.begins = at
         else:
             old = self._old
-            calls, sick, slow = map(sum, zip(*old, strict=True)) if old else (0, 0, 0)
+            calls, sick, slow = _sums(old)
             old.append((self.calls - calls, self.sick - sick, self.slow - slow))
             old.extend([(0, 0, 0)] * (passed - 1))
-            self.calls, self.sick, self.slow = map(sum, zip(*old, strict=True))
+            self.calls, self.sick, self.slow = _sums(old)
             self.begins = min(at, self.begins + passed * self._width)  # the sum may round past `at`
         self.ends = self.begins + self._width
+
+
+def _sums(buckets: Iterable[tuple[int, int, int]]) -> list[int]:
+    """All calls, sick ones and slow ones."""
+    return [sum(bucket[i] for bucket in buckets) for i in range(3)]

@@ -47,7 +47,7 @@ class Breaker(Policy):
 
     With no `on`, the verdict decides: FAILED and UNKNOWN are failures, OK and REJECTED are not. `on` (exception types,
     names of types, or a predicate) decides alone. THROTTLED, refusals from beneath, cancellations, the losers of a
-    hedge, and the reset of a reused connection that is sent again (once a call) count neither way.
+    hedge, and the reset of a reused connection that may be sent again (once a call) count neither way.
 
     `key`: None for one circuit; the name of a key that the adapter sets (``"host"``, ``"account"``; calls without it
     share one circuit); or a function of the `Call`. At most 1,000 circuits are kept, and one that is not used for
@@ -97,7 +97,7 @@ class Breaker(Policy):
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         rules = Rules(*(getattr(self, name) for name in Rules._fields))
         forget_after = math.inf if self.key is None else self.forget_after  # the one circuit is linked for good
-        circuits = kit.keep("breaker", self, lambda: Circuits(rules, kit.rng, kit.now, self.mode, forget_after))
+        circuits = kit.keep("breaker", self, lambda: Circuits(rules, kit.rng, self.mode, forget_after))
         circuits.link(kit.now, kit.emit)
         settle = _settlement(kit, self.on)
         if kit.emit is not None or kit.branches:
@@ -119,7 +119,7 @@ def _settlement(kit: Kit, on: On) -> Settle:
 
     def settle(permit: Ticket, call: Call, error: Exception) -> None:
         verdict = None if call.attempt.lost else judge(error, call)
-        if verdict is None or verdict.kind is Kind.THROTTLED or _is_sent_again(call):
+        if verdict is None or verdict.kind is Kind.THROTTLED or call.may_go_again:
             permit.give_back()
             return
         sick = verdict.kind in (Kind.FAILED, Kind.UNKNOWN)
@@ -134,8 +134,3 @@ def _settlement(kit: Kit, on: On) -> Settle:
             permit.ok()
 
     return settle
-
-
-def _is_sent_again(call: Call) -> bool:
-    """Was a reused connection reset, so that the call is sent again on a fresh one? Once a call, as the retry does."""
-    return call.attempt.stale and call.op.idempotent and not any(attempt.fresh for attempt in call.attempts)

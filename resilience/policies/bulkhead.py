@@ -116,11 +116,9 @@ def _weigher(weight: str | _Weigh, limit: int) -> _Weigh:
 
     def cost(call: Call) -> int:
         cost = call.op.cost
-        if cost <= 1:
-            return 1
         if not cost <= limit:
             raise misfit(call, cost)
-        return math.ceil(cost)
+        return max(1, math.ceil(cost))
 
     def asked(call: Call) -> int:
         places = ask(call)

@@ -35,12 +35,11 @@ class Answers(Shelf):
         self.refreshing: dict[Hashable, asyncio.Task[None]] = {}
         self.hits = self.misses = self.stale = self.passed = self.failed = 0
 
-    def link(self, loop: asyncio.AbstractEventLoop) -> bool:
+    def link(self, loop: asyncio.AbstractEventLoop) -> None:
         """In another event loop no task renews anything yet; those of the other are its own."""
-        other = super().link(loop)
-        if other:
+        if loop is not self._loop:
             self.refreshing.clear()
-        return other
+        super().link(loop)
 
     def renew(self, key: Hashable, task: asyncio.Task[None]) -> None:
         """Hold a task that renews this key until it has ended."""

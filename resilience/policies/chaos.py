@@ -69,10 +69,10 @@ class Switch:
     def __init__(self, chaos: Chaos, kit: Kit) -> None:
         self._kit = kit
         self._what = chaos.what
-        self._enabled, self._rate = False, chaos.rate
+        self._enabled, self._rate = chaos.enabled, chaos.rate
         self.on = False  # both together: what the handler reads
         self.struck = 0
-        self.enabled = chaos.enabled
+        self._set(chaos.enabled, chaos.rate)  # tells, if it is on
 
     @property
     def enabled(self) -> bool:

@@ -34,10 +34,11 @@ _GRACE = 1.0  # seconds that an abandoned flight gets to end while the last call
 class Flights:
     """The flights under way, by key, and how many callers wait for them."""
 
+    by_key: dict[Hashable, _Flight]
+    tasks: set[Task[None]]  # also those that nobody waits for any more
+
     def __init__(self) -> None:
         self._loop: AbstractEventLoop | None = None
-        self.by_key: dict[Hashable, _Flight] = {}
-        self.tasks: set[Task[None]] = set()  # also those that nobody waits for any more
         self.waiting = self.flights = self.coalesced = self.passed = 0
 
     def link(self, loop: AbstractEventLoop) -> None:

@@ -128,8 +128,7 @@ class Fallback(Policy):
                 if not replaced(call, error):
                     raise
                 last = shelf.answers.get(key)
-                age = 0.0 if last is None else now() - last.at
-                if last is not None and age <= most_age:
+                if last is not None and (age := now() - last.at) <= most_age:
                     shelf.used += 1
                     attempt = call.attempts[-1]
                     attempt.notes.update({"fallback": type(error).__name__, "fallback.age": age})

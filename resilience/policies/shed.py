@@ -38,7 +38,7 @@ class Shed(Policy):
     halfway between 1 and `k`. `priority` (one for all, or a function of the `Call`) stands in for the operation's.
 
     Accepted: OK and REJECTED. Not accepted: THROTTLED, FAILED, UNKNOWN, and what is refused here. Refusals from
-    beneath, cancellations, losers of a hedge, and the reset of a reused connection that is sent again (once a call)
+    beneath, cancellations, losers of a hedge, and the reset of a reused connection that may be sent again (once a call)
     count neither way.
     """
 
@@ -77,7 +77,7 @@ class Shed(Policy):
                 result = await next(call)
             except Exception as exc:
                 verdict = judge(exc, call)
-                if verdict is not None and not call.attempt.lost and not _is_sent_again(call):
+                if verdict is not None and not call.attempt.lost and not call.may_go_again:
                     throttle.catch_up(now())
                     throttle.requests += 1
                     throttle.accepts += verdict.kind is Kind.REJECTED
@@ -156,8 +156,3 @@ def _ranking(priority: Priority | Callable[[Call], Priority] | None) -> Callable
         return found if found in _PRIORITIES else "default"
 
     return of
-
-
-def _is_sent_again(call: Call) -> bool:
-    """Was a reused connection reset, so that the call is sent again on a fresh one? No sign of load; as the breaker."""
-    return call.attempt.stale and call.op.idempotent and not any(attempt.fresh for attempt in call.attempts)

@@ -161,3 +161,49 @@ def test_a_type_that_allows_no_copy_is_shared() -> None:
 def test_what_is_no_error_is_never_copied(error: BaseException) -> None:
     """A cancellation and an exit are events, not errors."""
     assert copy_error(error) is error
+
+
+# -- at the edges --------------------------------------------------------------------------------------------------
+
+
+def test_the_context_of_an_error_is_shown_for_a_copy_as_for_the_original() -> None:
+    """Only ``raise ... from None`` hides it."""
+
+    def made(hidden: bool) -> Exception:
+        try:
+            try:
+                raise KeyError
+            except KeyError:
+                if hidden:
+                    raise ValueError from None
+                raise ValueError  # noqa: B904 (the context is what this is about)
+        except ValueError as error:
+            return error
+
+    for hidden in (True, False):
+        assert copy_error(made(hidden)).__suppress_context__ is hidden
+
+
+def test_nothing_of_the_type_is_asked_but_its_fields() -> None:
+    """A property that computes, or fails, is left alone."""
+
+    class Moody(Exception):
+        @property
+        def detail(self) -> str:
+            raise ValueError
+
+    error = Moody("no")
+    assert copy_error(error) is not error
+
+
+def test_an_exit_in_the_midst_of_copying_is_an_exit() -> None:
+    """What ends the program is not taken for a type that forbids copies."""
+
+    class Exits(Exception):
+        @property
+        def args(self) -> Any:
+            raise SystemExit
+
+    error = Exits()
+    with pytest.raises(SystemExit):
+        copy_error(error)

@@ -89,6 +89,7 @@ def test_a_refusal_says_who_refused_and_why(error: type[Refused], policy: str, r
     refusal = error("the text", retry_after=1.5)
     assert (refusal.policy, refusal.reason, refusal.retry_after) == (policy, reason, 1.5)
     assert refusal.args == ("the text",)
+    assert error(what="the text").args == ("the text",)
     assert str(error()) == f"refused by the {policy}: {reason}"
 
 
