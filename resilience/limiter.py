@@ -44,11 +44,15 @@ class Limiter:
     """
 
     __slots__ = (
-        "_at", "_back", "_entry", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
+        "_at", "_back", "_entry", "_first", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
         "count", "left", "paused_until", "tolerance", "until", "window",
     )  # fmt: skip
 
     def __init__(self, count: float, window: float) -> None:
+        self._set(count, window)
+        self.forget()
+
+    def _set(self, count: float, window: float) -> None:
         self.count = count
         self.window = window
         self.tolerance = window * _TOLERANCE
@@ -58,13 +62,13 @@ class Limiter:
         paced = _UNPACED < count < math.inf
         self._spacing = window / (count * _PACE) if paced else 0.0
         self._slack = (max(_UNPACED, count * _BURST) - 1) * self._spacing
-        self.forget()
 
     def forget(self) -> None:
         """Begin anew, as if nothing had been sent."""
         self._log: list[Entry] = []  # ordered by when tokens are back
         self._back = math.inf  # when the first of them are
         self._room = self._full
+        self._first = math.inf  # when the first of all was sent
         self._entry: Entry = [-math.inf, 0.0]  # the one that takes sends until `_seal`
         self._seal = -math.inf
         self._at = -math.inf  # no send before this, by pace and pauses
@@ -191,6 +195,42 @@ class Limiter:
         self._room -= excess
         return True
 
+    def become(self, count: float, window: float, now: float) -> None:
+        """Keep another promise from now on, and for what was sent before as well.
+
+        A longer window asks what was sent before the log begins: as much as the old limit allowed, for all we know.
+        """
+        self.close()
+        self._return(now)
+        before, longest, span = self.count, self.window, self._span
+        sent_last, begun = self.last, self._first
+        self._set(count, window)
+        longer = self._span - span
+        for entry in self._log:
+            entry[0] += longer
+        if not any(entry is self._entry for entry in self._log):
+            self._entry[0] += longer
+        self._seal = -math.inf
+        if longer > 0 and sent_last > now - self._span:
+            forgotten = min(longer, now - span - begun)
+            if forgotten > 0:
+                insort(self._log, [now + longer, min(self.count, before * forgotten / longest)])
+        self._back = self._log[0][0] if self._log else math.inf
+        self._room = self._full - sum(tokens for _, tokens in self._log)
+
+    def sends(self) -> list[tuple[float, float]]:
+        """What is remembered: when (at the latest) how much was sent."""
+        self.close()
+        return [(back - self._span, tokens) for back, tokens in self._log]
+
+    def remember(self, sent: float, tokens: float) -> None:
+        """Count so much as sent then."""
+        self.close()
+        insort(self._log, [sent + self._span, tokens])
+        self._back = self._log[0][0]
+        self._room -= tokens
+        self._first = min(self._first, sent)
+
     @property
     def last(self) -> float:
         """Shortly before something was sent last: a rounding must not look like a clock that went back."""
@@ -214,6 +254,7 @@ class Limiter:
         if not log:
             self._back = entry[0]
             log.append(entry)
+            self._first = min(self._first, at)
         elif log[-1][0] <= entry[0]:
             log.append(entry)
         else:  # a report of the server holds tokens for longer

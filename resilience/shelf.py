@@ -46,6 +46,12 @@ class Shelf:
         self.clear()
         return True
 
+    def resize(self, most: int) -> None:
+        """Hold at most so many from now on."""
+        self._most = most
+        while len(self.answers) > most:
+            self.answers.popitem(last=False)
+
     def turn(self) -> int:
         """The number of a call that goes down now: who asks later gets the later answer."""
         self._turns += 1

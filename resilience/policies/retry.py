@@ -58,6 +58,9 @@ class Retry(Policy):
     """
 
     repeats: ClassVar[bool] = True
+    keeps: ClassVar[str] = "the budget, which pipelines of one scope share"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = {"budget": "a budget of other settings is another budget, and begins anew"}
 
     attempts: int = 3
     on: On = None
