@@ -6,8 +6,7 @@ manager share their pools, so one HTTP session serves every exchange and every p
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
 from os import PathLike, fspath
@@ -15,12 +14,12 @@ from types import TracebackType
 from typing import Any, Self, get_args
 
 from resilience import ConfigError, Pipeline
-from resilience.config import build_pipelines
-from resilience.config.load import start_all
+from resilience.config.load import settings_of, start_all
 from resilience.events import Emit
+from resilience.reload import Group, Reload, Source, Watcher
 
-from .bybit.codes import classify
-from .bybit.ops import CATEGORIES, OPERATIONS
+from .assembly import assemble
+from .bybit.ops import CATEGORIES
 from .bybit.rest import Bybit
 from .config import Config, Environment, read_config
 from .records import (
@@ -34,9 +33,9 @@ from .records import (
     Ticker,
     Trade,
 )
-from .sessions import Sessions, broken
+from .sessions import Sessions
 from .standing import standing
-from .usage import one_of
+from .usage import UsageError, one_of
 
 __all__ = ["ExchangeManager"]
 
@@ -51,16 +50,26 @@ class ExchangeManager:
     `resilience.TimedOut` where the pipeline gave up. `category` is the configured one by default.
     """
 
-    def __init__(self, config: Config, observers: Sequence[Emit] = ()) -> None:
-        self._config = config
-        self._loaded_at = time.time()
+    def __init__(
+        self,
+        config: Config,
+        observers: Sequence[Emit] = (),
+        *,
+        source: Source | None = None,
+        read: Callable[[], Config] | None = None,
+        watch: tuple[float, bool] | None = None,
+    ) -> None:
+        """Use `load`, which says what all of this is; `read` reads the file anew, and `watch` how it is watched."""
+        self._observers = tuple(observers)
+        self._read = read
         self._shared: dict[str, Any] = {}
-        self._sessions = {name: Sessions(settings) for name, settings in config.resources.items()}
-        self._pipelines: list[Pipeline] = []
+        self._made = assemble(config, {}, self._shared, self._observers)
+        self._own = start_all(config.starts, self._made.pipelines.values())  # ours to close
+        self._group = Group(source or Source(config.file), self._made.pipelines, self._shared)
+        self._old_sessions: list[Sessions] = []
         self._exchanges: dict[str, Bybit] = {}
-        for name, settings in config.exchanges.items():
-            self._exchanges[name] = self._make(name, settings, observers)
-        self._own = start_all(config.starts, self._pipelines)  # ours to close
+        self._set_up()
+        self._watcher = None if watch is None else Watcher(self._group.source, self._prepare, self._take, *watch)
 
     @classmethod
     def load(
@@ -72,46 +81,83 @@ class ExchangeManager:
         category: str | None = None,
         environment: str | None = None,
         observers: Sequence[Emit] = (),
+        watch: bool = False,
+        every: float = 0.5,
+        sighup: bool = False,
     ) -> Self:
         """A manager for a file, or for the built-in Bybit configuration.
 
         `base_url`, `category` and `environment` override what the file says about one exchange: about `exchange`, which
-        may be left out where there is only one. `observers` are told every event of every pipeline. Raises
-        `ConfigError` (its `problems` are all that is wrong with the file) and `UsageError`.
+        may be left out where there is only one. `observers` are told every event of every pipeline. With `watch`, the
+        manager follows the file inside ``async with``: it looks every `every` seconds, and on SIGHUP if `sighup` asks
+        for it. Raises `ConfigError` (its `problems` are all that is wrong with the file) and `UsageError`.
         """
         if path is None:
             with as_file(files("exchanges.bybit") / BUILT_IN) as built_in:
-                config = read_config(fspath(built_in))
-        else:
-            config = read_config(fspath(path))
-        if base_url is not None or category is not None or environment is not None:
-            config = _overridden(config, exchange, base_url, category, environment)
-        return cls(config, observers)
+                path = fspath(built_in)
+        source = Source(path)
 
-    def _make(self, name: str, settings: Any, observers: Sequence[Emit]) -> Bybit:
-        pipelines = build_pipelines(
-            self._config.pipelines,
-            resources={key: {"open": sessions.open, "broken": broken} for key, sessions in self._sessions.items()},
-            classify=classify,
-            shared=self._shared,
-            scope=name,
-            prefix=f"{name}.",
-            observers=observers,
-        )
-        self._pipelines += pipelines.values()
-        try:  # only now: what `load` was given may stand in for what the file lacks
-            address = settings.address()
-        except ConfigError as exc:
-            raise self._config.places[name].error(str(exc)) from None
-        routes = dict.fromkeys(OPERATIONS, settings.pipeline)
-        routes |= {operation: route.pipeline for operation, route in settings.operations.items()}
-        return Bybit(
-            {operation: pipelines[pipeline] for operation, pipeline in routes.items()},
-            base_url=address,
-            category=settings.category,
-            rules=settings.rules,
-            encode_cursor=settings.encode_cursor,
-        )
+        def read() -> Config:
+            config = read_config(source.file)
+            if base_url is not None or category is not None or environment is not None:
+                config = _overridden(config, exchange, base_url, category, environment)
+            return config
+
+        config, source.good = source.read(read)
+        return cls(config, observers, source=source, read=read, watch=(every, sighup) if watch else None)
+
+    # -- reloading --------------------------------------------------------------------------------------------
+
+    def reload(self) -> Reload:
+        """Read the file and the environment now, and follow them; call it in the event loop's thread.
+
+        What has not changed keeps its state, and its session. A file that cannot be loaded changes nothing: the result
+        is false then, and has the `error`, as ``status()["config"]`` does.
+        """
+        try:
+            return self._take(self._prepare())
+        except ConfigError as error:
+            return self._take(error)
+
+    def _prepare(self) -> Any:
+        """Read, check and build; touches nothing that is in use."""
+        if self._read is None:
+            raise ConfigError("this manager was not made of a file: make it with ExchangeManager.load")
+        try:
+            config, contents = self._group.source.read(self._read)
+        except UsageError as error:  # an override that no longer fits, say of an exchange that has left the file
+            raise ConfigError(str(error)) from error
+        return assemble(config, self._made.sessions, {}, (*self._observers, *self._own)), contents
+
+    def _take(self, prepared: Any) -> Reload:
+        if isinstance(prepared, ConfigError):
+            return self._group.refuse(prepared)
+        made, contents = prepared
+        before = self._made
+        news = [*made.news(before)]
+        if settings_of(made.config.starts) != settings_of(before.config.starts):
+            news.append("telemetry and dashboard take effect at the next start")
+
+        def then() -> None:
+            self._made = made
+            kept = set(map(id, made.sessions.values()))
+            self._old_sessions += [sessions for sessions in before.sessions.values() if id(sessions) not in kept]
+            self._set_up()
+
+        return self._group.become(made.pipelines, contents, news, then)
+
+    def _set_up(self) -> None:
+        """Let each adapter send through the pipelines of the moment; one that somebody holds follows."""
+        adapters = {}
+        for name, (routes, arguments) in self._made.setups.items():
+            pipelines = {operation: self._group.pipelines[pipeline] for operation, pipeline in routes.items()}
+            adapter = self._exchanges.get(name)
+            if adapter is None:
+                adapter = Bybit(pipelines, **arguments)
+            else:
+                adapter.become(pipelines, **arguments)
+            adapters[name] = adapter
+        self._exchanges = adapters
 
     # -- the operations ---------------------------------------------------------------------------------------
 
@@ -181,19 +227,24 @@ class ExchangeManager:
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
         """The pipelines of all exchanges, for those who observe them."""
-        return tuple(self._pipelines)
+        return tuple(self._group.pipelines.values())
 
     def status(self) -> dict[str, Any]:
-        """How everything stands now, as plain data: pools, breakers, limits, pipelines, and the configuration."""
-        config = {"file": self._config.file, "loaded_at": self._loaded_at, "error": None}
-        return {**standing(self._pipelines, self._shared, self._sessions), "config": config}
+        """How everything stands now, as plain data: pools, breakers, limits, pipelines, and the configuration.
+
+        The configuration: `file`, `loaded_at` (epoch seconds), and `error`, why what stands in the file now is not in
+        force, or None.
+        """
+        rows = standing(self.pipelines, self._shared, self._made.sessions)
+        return {**rows, "config": self._group.status()}
 
     async def aclose(self) -> None:
         """Close all connections and hand over the last spans, for good: a later call raises `UsageError`."""
-        for sessions in self._sessions.values():
+        if self._watcher is not None:
+            await self._watcher.stop()
+        for sessions in (*self._made.sessions.values(), *self._old_sessions):
             sessions.closed = True
-        for pipeline in self._pipelines:
-            await pipeline.aclose()
+        await self._group.aclose()
         for observer in self._own:
             close = getattr(observer, "aclose", None)
             if close is not None:
@@ -204,6 +255,8 @@ class ExchangeManager:
             start = getattr(observer, "start", None)  # the dashboard, which needs a running event loop
             if start is not None:
                 await start()
+        if self._watcher is not None:
+            self._watcher.start()
         return self
 
     async def __aexit__(

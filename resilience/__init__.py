@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .policies.rate_limit import Limit, RateLimit
     from .policies.shed import Shed
     from .registry import PipelineRegistry
+    from .reload import watch
 
 __all__ = [
     "Adaptive",
@@ -84,6 +85,7 @@ __all__ = [
     "Timeout",
     "Verdict",
     "load",
+    "watch",
     "within",
 ]
 
@@ -101,6 +103,7 @@ _LAZY = {
     "RateLimit": ".policies.rate_limit",
     "Shed": ".policies.shed",
     "load": ".config",
+    "watch": ".reload",
 }
 
 

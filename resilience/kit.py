@@ -44,8 +44,8 @@ class Kit:
     """
 
     __slots__ = (
-        "__weakref__", "_shared", "_taken", "as_call", "branches", "classify", "emit", "kept", "loop", "name", "now", "rng",
-        "scope", "states",
+        "__weakref__", "_shared", "_taken", "as_call", "branches", "classify", "emit", "kept", "loop", "name", "now",
+        "rng", "scope", "states",
     )  # fmt: skip
 
     def __init__(

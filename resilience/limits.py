@@ -67,7 +67,7 @@ class Limits:
         return self._per_op.get(key, self._text) if isinstance(key, str) else self._text
 
     def become(self, text: str, per_op: Mapping[str, str], now: float) -> None:
-        """Keep another promise from now on, for what was sent before as well. Who waits goes on waiting, by the new one."""
+        """Keep another promise from now on, for what was sent before as well, and for those who wait."""
         self._text, self._per_op = text, per_op
         for key, line in self.lines.items():
             if line.name != self._rate(key):

@@ -80,7 +80,7 @@ class Policy:
         """Link this policy in front of `next`. Called once per pipeline, and again when observers change."""
         raise NotImplementedError(f"{type(self).__name__} has no bind()")
 
-    def resume(self, before: Any, state: Any, now: float, alone: bool) -> Any:
+    def inherit(self, before: Any, state: Any, now: float, alone: bool) -> Any:
         """The state to go on with after a reload, in which `before` became this policy; None to begin anew.
 
         `state` is what `before` kept, and calls in flight still use. It may be changed in place, unless it is not

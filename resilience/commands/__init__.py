@@ -5,12 +5,13 @@ What a command needs it imports when it runs, so that ``resilience --help`` stay
 
 from __future__ import annotations
 
-from . import check, dashboard, schema
+from . import check, dashboard, plan, schema
 
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "check": check,
+    "plan": plan,
     "schema": schema,
     "dashboard": dashboard,
 }

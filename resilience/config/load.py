@@ -22,7 +22,17 @@ from .registry import SECTIONS, section
 from .scalars import number
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Section", "check_file", "load", "read_settings", "read_version", "start_all"]
+__all__ = [
+    "Section",
+    "check_file",
+    "lent",
+    "load",
+    "read_settings",
+    "read_version",
+    "read_whole",
+    "settings_of",
+    "start_all",
+]
 
 Section = Callable[[Node], None]
 """Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found."""
@@ -47,6 +57,23 @@ def load(
     `env_prefixes`. A ``telemetry:`` section starts tracing. Raises `ConfigError`, whose text is one line and whose
     `problems` are all that is wrong with the file.
     """
+    pipelines, starts = read_whole(
+        path, resources=resources, classify=classify, observers=observers, env_prefixes=env_prefixes
+    )
+    start_all(starts, pipelines.values())
+    return pipelines
+
+
+def read_whole(
+    path: str | os.PathLike[str],
+    *,
+    resources: Resources | None = None,
+    classify: Classify | None = None,
+    observers: Iterable[Emit] = (),
+    env_prefixes: tuple[str, ...] = PREFIXES,
+    shared: dict[str, Any] | None = None,
+) -> tuple[dict[str, Pipeline], list[Callable[[], Emit | None]]]:
+    """What `load` does before anything starts: the pipelines, and what starts the sections that observe."""
     problems = Problems()
     root = Document.load(path, prefixes=env_prefixes, problems=problems)
     _sections(root, problems, ())
@@ -58,10 +85,11 @@ def load(
         problems.add(root.problem("the key pipelines is missing", "missing-key"))
     else:
         with problems.catch():
-            pipelines = build_pipelines(node, resources=resources, classify=classify, observers=observers)
+            pipelines = build_pipelines(
+                node, resources=resources, classify=classify, observers=observers, shared=shared
+            )
     problems.finish()
-    start_all(starts, pipelines.values())
-    return pipelines
+    return pipelines, starts
 
 
 def start_all(starts: Iterable[Callable[[], Emit | None]], pipelines: Collection[Pipeline]) -> list[Emit]:
@@ -137,6 +165,11 @@ def _unopened() -> Any:
 _LENT: Mapping[str, Any] = {"open": _unopened}
 
 
+def lent(name: str) -> Mapping[str, Any]:
+    """What the pool of any name lends in pipelines that are only looked at: nothing."""
+    return _LENT
+
+
 # -- the sections ---------------------------------------------------------------------------------------------
 
 
@@ -175,6 +208,11 @@ def read_settings(root: Node, problems: Problems) -> list[Callable[[], Emit | No
             if settings is not BROKEN:
                 starts.append(functools.partial(_start, node, start, settings))
     return starts
+
+
+def settings_of(starts: Iterable[Callable[[], Emit | None]]) -> dict[str, Any]:
+    """The settings of what `read_settings` would start, by section: to tell whether they have changed."""
+    return {start.args[0].path: start.args[2] for start in starts if isinstance(start, functools.partial)}
 
 
 def _start(node: Node, start: Callable[[Any], Emit | None], settings: Any) -> Emit | None:

@@ -114,7 +114,6 @@ class Breaker(Policy):
             return drive_one(next, circuits[NO_KEY], settle, kit.now)
         return drive_keyed(next, finder(circuits, self.key), settle)
 
-
     def _rules(self) -> Rules:
         return Rules(*(getattr(self, name) for name in Rules._fields))
 

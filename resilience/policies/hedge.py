@@ -39,7 +39,7 @@ class Hedge(Policy):
 
     keeps: ClassVar[str] = "the latency of each operation, where the delay is a quantile"
     anew: ClassVar[Mapping[str, str]] = {}
-    partly: ClassVar[Mapping[str, str]] = {name: "what was measured is lost" for name in ("delay", "initial", "least")}
+    partly: ClassVar[Mapping[str, str]] = dict.fromkeys(("delay", "initial", "least"), "what was measured is lost")
 
     delay: Seconds | Quantile
     extra: int = 1

@@ -88,6 +88,11 @@ class Lender:
         """Follow the policy in what may change while it lends."""
         self._pool = pool
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was retired, and nothing of it is open any more."""
+        return self._retired and self._slot is None and not (self._closing or self.active or self.waiting)
+
     def retire(self) -> None:
         """Close the resource as soon as nobody holds it: nobody new will come.
 

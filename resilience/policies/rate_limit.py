@@ -43,7 +43,7 @@ class Limit:
     def text(self) -> str:
         return self.rate.replace(" ", "")
 
-    def limits(self, policy: RateLimit, kit: Kit) -> Limits:
+    def limits(self, kit: Kit) -> Limits:
         """What is kept of it: by all pipelines of the scope together, or by this policy alone."""
         text, key, per_op = self.text, self.key, {name: rate.replace(" ", "") for name, rate in self.per_op.items()}
         shared = f"{kit.scope}/{key}/{text}" if key in ("ip", "account") else ""
@@ -51,8 +51,8 @@ class Limit:
         limits.link(kit.now())
         return limits
 
-    def resume(self, before: Limit, state: Limits, now: float, alone: bool) -> Limits:
-        """Keep the new promise for what was sent under the old one: see `Policy.resume`."""
+    def inherit(self, before: Limit, state: Limits, now: float, alone: bool) -> Limits:
+        """Keep the new promise for what was sent under the old one: see `Policy.inherit`."""
         per_op = {name: rate.replace(" ", "") for name, rate in self.per_op.items()}
         if self.key == before.key and (alone or self.text == before.text):
             state.become(self.text, per_op, now)
@@ -112,7 +112,7 @@ class RateLimit(Policy):
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         max_wait, emit, judge, now = self.max_wait, kit.emit, kit.judge, kit.now
-        several = tuple(limit.limits(self, kit) for limit in self._all())
+        several = tuple(limit.limits(kit) for limit in self._all())
         if len(several) > 1:
             return _linked(next, several, max_wait, emit, judge, now)
         if self.key in (None, "ip"):

@@ -1,0 +1,172 @@
+"""`resilience plan OLD NEW`: what a new file would change in a running program, before anybody lets it.
+
+Two files are compared as the loader understands them, not as text: a comment, another spelling of ten seconds, or a
+default that is written out changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..config.build import read_pipelines
+from ..config.document import Document, Node
+from ..config.load import check_file, lent
+from ..config.problems import Problem, Problems
+from ..errors import ConfigError
+from .differences import Change, differences
+
+__all__ = ["Plan", "Setting", "plan"]
+
+_SECRET = ("key", "secret", "token", "password")
+_EFFECTS = {
+    "resources": "a new session is opened; the old one is closed when its last borrower is back",
+    "exchanges": "from the next call on; environment variables are read again",
+    "telemetry": "takes effect at the next start",
+    "dashboard": "takes effect at the next start",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value outside the pipelines that changes; None where there was or will be none. Secrets are not shown."""
+
+    path: str
+    before: str | None
+    after: str | None
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would change. With `problems` the new file is invalid, and changes nothing."""
+
+    old: str
+    new: str
+    changes: tuple[Change, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything would change."""
+        return bool(self.changes or self.settings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as ``--json`` prints it."""
+        return {"valid": not self.problems, **asdict(self)}
+
+    def __str__(self) -> str:
+        return "\n".join(_told(self))
+
+
+def plan(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Plan:
+    """What changes from one file to the other. Raises `ConfigError` if the old is invalid, or one cannot be read."""
+    problems = check_file(old)
+    if problems:
+        raise ConfigError(f"{problems[0]} (in the old file; nothing can be compared with it)")
+    names = os.fspath(old), os.fspath(new)
+    found = _findings(new)
+    if found:
+        return Plan(*names, problems=tuple(found))
+    roots = [Document.load(path, problems=Problems()) for path in (old, new)]
+    return Plan(*names, tuple(_changes(*roots)), tuple(_settings(*roots)))
+
+
+def _findings(new: str | os.PathLike[str]) -> list[Problem]:
+    """What is wrong with the new file. The place for what a linter has to say of it."""
+    return check_file(new)
+
+
+def _changes(old: Node, new: Node) -> Iterator[Change]:
+    """As in `group.Group`, for pipelines that nobody has built."""
+    before, after = (_policies(root) for root in (old, new))
+    for name, policies in after.items():
+        if name in before:
+            yield from differences(name, before[name], policies)
+        else:
+            yield Change(name, "pipeline", 0, "added")
+    for name in before:
+        if name not in after:
+            yield Change(name, "pipeline", 0, "removed", kept="whoever holds it goes on with it as it was")
+
+
+def _policies(root: Node) -> dict[str, list[Any]]:
+    node = root.get("pipelines")
+    return {} if node is None else dict(read_pipelines(node, Problems(), lent, ()))
+
+
+def _settings(old: Node, new: Node) -> Iterator[Setting]:
+    before, after = (dict(_leaves(root)) for root in (old, new))
+    for path in dict.fromkeys([*before, *after]):
+        was, will = before.get(path), after.get(path)
+        if (was and was.text) != (will and will.text):
+            effect = _EFFECTS.get(path.partition(".")[0], "from the next call on")
+            yield Setting(path, was and _shown(was, path), will and _shown(will, path), effect)
+
+
+def _leaves(root: Node) -> Iterator[tuple[str, Node]]:
+    for name, node in root.items():
+        if name not in ("version", "pipelines"):
+            yield from _values(node)
+
+
+def _values(node: Node) -> Iterator[tuple[str, Node]]:
+    if node.kind == "scalar":
+        yield node.path, node
+    for _, child in node.items():
+        yield from _values(child)
+    for child in node:
+        yield from _values(child)
+
+
+def _shown(node: Node, path: str) -> str:
+    """A value as written; from the environment, as the name of its variable. Other secrets are not shown."""
+    if node.style == "env":
+        return node.written
+    return "(hidden)" if path.rpartition(".")[2] in _SECRET else node.text
+
+
+# -- in words -----------------------------------------------------------------------------------------------------
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": "<>"}
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    if plan.problems:
+        yield from map(str, plan.problems)
+        yield f"{plan.new} is invalid: loading it changes nothing"
+        return
+    pipeline = None
+    for change in plan.changes:
+        if change.pipeline != pipeline:
+            pipeline = change.pipeline
+            yield f"pipeline {pipeline}"
+        yield from _change(change)
+    for setting in plan.settings:
+        yield f"{setting.path}: {_or_none(setting.before)} -> {_or_none(setting.after)}   ({setting.effect})"
+    counts = [f"{sum(c.what == what for c in plan.changes)} {what}" for what in _SIGNS]
+    yield f"{', '.join(counts)}; {len(plan.settings)} other settings" if plan else "nothing changes"
+
+
+def _change(change: Change) -> Iterator[str]:
+    yield (
+        f"  {_SIGNS[change.what]} {change.policy} [{change.position}]"
+        if change.policy != "pipeline"
+        else (f"  {_SIGNS[change.what]} the whole pipeline")
+    )
+    for item in change.fields:
+        yield f"      {item.name}: {_worded(item.before)} -> {_worded(item.after)}   ({item.effect})"
+    if change.kept:
+        yield f"      kept: {change.kept}"
+    if change.lost:
+        yield f"      lost: {change.lost}"
+
+
+def _worded(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _or_none(value: str | None) -> str:
+    return "nothing" if value is None else value
