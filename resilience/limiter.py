@@ -216,7 +216,9 @@ class Limiter:
             if forgotten > 0:
                 insort(self._log, [now + longer, min(self.count, before * forgotten / longest)])
         self._back = self._log[0][0] if self._log else math.inf
-        self._room = self._full - sum(tokens for _, tokens in self._log)
+        spent = sum(tokens for _, tokens in self._log)
+        self._room = self._full - spent
+        self._at = max(self.paused_until, now - self._slack + spent * self._spacing)
 
     def sends(self) -> list[tuple[float, float]]:
         """What is remembered: when (at the latest) how much was sent."""

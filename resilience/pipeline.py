@@ -228,11 +228,18 @@ class Pipeline:
             shared=self._shared, scope=self._kit.scope, _told=(self.policies,),
         )  # fmt: skip
 
-    def become(self, policies: Sequence[Bindable], states: Mapping[str, Any]) -> None:
-        """Be these policies from the next call on, with these states; calls in flight end on what they began with."""
+    def become(
+        self, policies: Sequence[Bindable], states: Mapping[str, Any], kept: Mapping[str, tuple[str, object, bool]]
+    ) -> None:
+        """Be these policies from the next call on, with these states; calls in flight end on what they began with.
+
+        `kept` is what a link would note in `Kit.kept`, for a reload that comes before the next call.
+        """
         self.policies = tuple(policies)
         self._kit.states.clear()
         self._kit.states.update(states)
+        self._kit.kept.clear()
+        self._kit.kept.update(kept)
         self._linked = TO_NONE
 
     def __repr__(self) -> str:
