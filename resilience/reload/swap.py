@@ -46,7 +46,7 @@ def swap(
     configured = {}
     for name, candidate in candidates.items():
         pipeline = going.get(name) or _settled(candidate, shared)
-        had = {one.key: (one.kind, one.owner, one.shared) for one in wanted[name] if one.key in states[name]}
+        had = {one.key: (one.kind, one.owner, one.shared) for one in wanted[name]}
         pipeline.become(candidate.policies, states[name], had)
         configured[name] = pipeline
     used = {id(state) for each in (*configured.values(), *staying) for state in each.states.values()}
