@@ -220,9 +220,9 @@ async def test_a_second_bulkhead_takes_nothing_from_the_one_that_was_there() -> 
     assert "bulkhead" not in status  # made with the next call
     held.become(a=(Bulkhead(4), Retry(on=OSError), Bulkhead(7)))  # once more, and nobody has called in between
     assert held["a"].status()["bulkhead#2"]["busy"] == 1
-    held.become(a=(Bulkhead(5), Retry(on=OSError)))
+    held.become(a=(Bulkhead(4), Retry(on=OSError)))
     assert held["a"].status()["bulkhead"]["busy"] == 1
-    held.become(a=(Bulkhead(5), Retry(on=OSError), Bulkhead(7)))
+    held.become(a=(Bulkhead(4), Retry(on=OSError), Bulkhead(7)))
     await task
     assert await held["a"].run(Script(1)) == 1
     assert [held["a"].status()[key]["busy"] for key in ("bulkhead", "bulkhead#2")] == [0, 0]
