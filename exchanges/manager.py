@@ -16,7 +16,7 @@ from typing import Any, Self, get_args
 from resilience import ConfigError, Pipeline
 from resilience.config.load import settings_of, start_all
 from resilience.events import Emit
-from resilience.reload import Group, Reload, Source, Watcher
+from resilience.reload import Group, Reload, Shadow, Source, Watcher
 
 from .assembly import assemble
 from .bybit.ops import CATEGORIES
@@ -118,6 +118,14 @@ class ExchangeManager:
             return self._take(self._prepare())
         except ConfigError as error:
             return self._take(error)
+
+    def shadow(self, path: str | PathLike[str]) -> Shadow:
+        """Let the pipelines of another file judge the calls from here on, beside those in force; nothing is sent twice.
+
+        Raises `ConfigError` for a file that cannot be loaded.
+        """
+        made = assemble(read_config(fspath(path)), {}, {}, ())
+        return Shadow(self._group.pipelines, {name: pipeline.policies for name, pipeline in made.pipelines.items()})
 
     def _prepare(self) -> Any:
         """Read, check and build; touches nothing that is in use."""

@@ -27,9 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     made = plan(arguments.old, arguments.new)
     shadow = None
     if arguments.shadow is not None and not made.problems:
+        from ..dashboard.recorded import read_spans
         from ..reload.traces import replay
 
-        shadow = replay(arguments.new, arguments.shadow)
+        shadow = replay(arguments.new, read_spans(arguments.shadow))
     if arguments.json:
         print(json.dumps({**made.as_dict(), "shadow": None if shadow is None else shadow.as_dict()}, indent=2))
     else:

@@ -11,6 +11,7 @@ from .fitting import unfit
 from .group import Group, Reload
 from .live import Live, watch
 from .plan import Plan, plan
+from .shadow import Shadow
 from .sources import Source
 from .swap import swap
 from .watcher import Watcher
@@ -22,6 +23,7 @@ __all__ = [
     "Live",
     "Plan",
     "Reload",
+    "Shadow",
     "Source",
     "Watcher",
     "differences",

@@ -114,8 +114,13 @@ def _in_order(positions: Sequence[int]) -> set[int]:
     """The most of them that stand in their old order still (a longest increasing run); the others have moved."""
     runs: list[list[int]] = []
     for at in positions:
-        runs.append([*max([run for run in runs if run[-1] < at] or [[]], key=len), at])
-    return set(max(runs or [[]], key=len))
+        before = [run for run in runs if run[-1] < at]
+        runs.append([*(_longest(before) if before else []), at])
+    return set(_longest(runs)) if runs else set()
+
+
+def _longest(runs: Sequence[list[int]]) -> list[int]:
+    return max((len(run), run) for run in runs)[1]
 
 
 def _because(policy: Any, why: str) -> str:

@@ -15,6 +15,7 @@ from ..events import Emit
 from ..pipeline import Pipeline
 from ..verdict import Classify
 from .group import Group, Reload
+from .shadow import Shadow
 from .sources import Contents, Source
 from .watcher import Watcher
 
@@ -107,6 +108,14 @@ class Live(Mapping[str, Pipeline]):
 
     def _differs(self, name: str, settings: Mapping[str, Any]) -> bool:
         return bool(self._settings.get(name) != settings.get(name))
+
+    def shadow(self, path: str | os.PathLike[str]) -> Shadow:
+        """Let the policies of another file judge the calls from here on, beside those in force; nothing is sent twice.
+
+        Raises `ConfigError` for a file that cannot be loaded.
+        """
+        pipelines, _ = read_whole(path, **self._options)
+        return Shadow(self._group.pipelines, {name: pipeline.policies for name, pipeline in pipelines.items()})
 
     # -- how it stands, and the end -------------------------------------------------------------------------------
 

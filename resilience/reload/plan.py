@@ -18,7 +18,7 @@ from ..config.problems import Problem, Problems
 from ..errors import ConfigError
 from .differences import Change, differences
 
-__all__ = ["Plan", "Setting", "plan"]
+__all__ = ["Plan", "Setting", "plan", "policies_of"]
 
 _SECRET = ("key", "secret", "token", "password")
 _EFFECTS = {
@@ -81,7 +81,7 @@ def _findings(new: str | os.PathLike[str]) -> list[Problem]:
 
 def _changes(old: Node, new: Node) -> Iterator[Change]:
     """As in `group.Group`, for pipelines that nobody has built."""
-    before, after = (_policies(root) for root in (old, new))
+    before, after = (policies_of(root) for root in (old, new))
     for name, policies in after.items():
         if name in before:
             yield from differences(name, before[name], policies)
@@ -92,7 +92,7 @@ def _changes(old: Node, new: Node) -> Iterator[Change]:
             yield Change(name, "pipeline", 0, "removed", kept="whoever holds it goes on with it as it was")
 
 
-def _policies(root: Node) -> dict[str, list[Any]]:
+def policies_of(root: Node) -> dict[str, list[Any]]:
     node = root.get("pipelines")
     return {} if node is None else dict(read_pipelines(node, Problems(), lent, ()))
 
@@ -103,7 +103,7 @@ def _settings(old: Node, new: Node) -> Iterator[Setting]:
         was, will = before.get(path), after.get(path)
         if (was and was.text) != (will and will.text):
             effect = _EFFECTS.get(path.partition(".")[0], "from the next call on")
-            yield Setting(path, was and _shown(was, path), will and _shown(will, path), effect)
+            yield Setting(path, _shown(was, path), _shown(will, path), effect)
 
 
 def _leaves(root: Node) -> Iterator[tuple[str, Node]]:
@@ -115,14 +115,14 @@ def _leaves(root: Node) -> Iterator[tuple[str, Node]]:
 def _values(node: Node) -> Iterator[tuple[str, Node]]:
     if node.kind == "scalar":
         yield node.path, node
-    for _, child in node.items():
-        yield from _values(child)
-    for child in node:
+    for child in (*(child for _, child in node.items()), *node):
         yield from _values(child)
 
 
-def _shown(node: Node, path: str) -> str:
+def _shown(node: Node | None, path: str) -> str | None:
     """A value as written; from the environment, as the name of its variable. Other secrets are not shown."""
+    if node is None:
+        return None
     if node.style == "env":
         return node.written
     return "(hidden)" if path.rpartition(".")[2] in _SECRET else node.text

@@ -352,7 +352,7 @@ class Resource:
 
 @virtual
 async def test_a_pool_that_changed_is_closed_when_its_last_borrower_is_back() -> None:
-    """New calls get the new resource at once; one in flight that comes back opens the old one again, and it is closed."""
+    """New calls get the new resource at once; one in flight that comes back opens the old one once more."""
     opened: list[tuple[str, Resource]] = []
 
     def opener(name: str) -> Any:

@@ -19,6 +19,7 @@ from resilience.reload import Live, Source
 from resilience.reload.watcher import Looks
 from resilience.testing import Recorder, Script, after, never, virtual
 
+put, get = Path.write_text, Path.read_text  # small files of the test itself
 FILE = """\
 version: 1
 pipelines:
@@ -30,7 +31,7 @@ pipelines:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     file = tmp_path / "pipelines.yaml"
-    file.write_text(FILE)
+    put(file, FILE)
     return file
 
 
@@ -52,7 +53,7 @@ def test_objects_stay_and_follow(path: Path) -> None:
         assert await slow() == "slow"
         begun = asyncio.create_task(slow())
         await asyncio.sleep(1)
-        path.write_text(FILE.replace("10s", "2s"))
+        put(path, FILE.replace("10s", "2s"))
         assert live.reload()
         with pytest.raises(TimedOut):
             await slow()
@@ -70,7 +71,7 @@ def test_a_bad_file_changes_nothing_and_says_so_everywhere(path: Path, caplog: p
     live = resilience.watch(path, observers=[recorder])
     before = live.status()["config"]
     assert before["error"] is None
-    path.write_text(FILE.replace("bulkhead", "bulkhed"))
+    put(path, FILE.replace("bulkhead", "bulkhed"))
     with caplog.at_level(logging.INFO, "resilience"):
         for _ in range(3):
             outcome = live.reload()
@@ -82,7 +83,7 @@ def test_a_bad_file_changes_nothing_and_says_so_everywhere(path: Path, caplog: p
     assert limits(live) == [3]
     (line,) = caplog.messages
     assert line.startswith(after_it["error"])
-    path.write_text(FILE)
+    put(path, FILE)
     with caplog.at_level(logging.INFO, "resilience"):
         assert live.reload()
     assert live.status()["config"]["error"] is None
@@ -96,7 +97,7 @@ def test_a_bad_file_changes_nothing_and_says_so_everywhere(path: Path, caplog: p
 
 def test_a_file_that_is_invalid_to_begin_with_is_an_error(path: Path) -> None:
     """There is no last good one."""
-    path.write_text("version: 1\n")
+    put(path, "version: 1\n")
     with pytest.raises(ConfigError, match="pipelines is missing"):
         resilience.watch(path)
 
@@ -105,7 +106,7 @@ def test_a_removed_pipeline_goes_on_is_named_and_comes_back(path: Path) -> None:
     """It is no longer found by its name; new ones are."""
     live = resilience.watch(path)
     trade = live["trade"]
-    path.write_text(FILE.replace("trade", "orders"))
+    put(path, FILE.replace("trade", "orders"))
     outcome = live.reload()
     assert [str(change) for change in outcome.changes] == ["orders: added pipeline", "trade: removed pipeline"]
     assert list(live) == ["market", "orders"]
@@ -113,7 +114,7 @@ def test_a_removed_pipeline_goes_on_is_named_and_comes_back(path: Path) -> None:
         live["trade"]
     assert live.status()["config"]["removed"] == ["trade"]
     assert trade.policies[0].seconds == 5  # type: ignore[attr-defined]
-    path.write_text(FILE.replace("5s", "6s"))
+    put(path, FILE.replace("5s", "6s"))
     live.reload()
     assert live["trade"] is trade
     assert trade.policies[0].seconds == 6  # type: ignore[attr-defined]
@@ -126,10 +127,10 @@ def test_new_pipelines_share_with_the_old_ones_and_are_observed(path: Path) -> N
     @virtual
     async def main() -> None:
         recorder = Recorder()
-        path.write_text("version: 1\npipelines:\n  a: [rate_limit: {rate: 10/1s, key: ip}]\n")
+        put(path, "version: 1\npipelines:\n  a: [rate_limit: {rate: 10/1s, key: ip}]\n")
         live = resilience.watch(path, observers=[recorder])
         await live["a"].run(Script(1))
-        path.write_text(path.read_text() + "  b: [rate_limit: {rate: 10/1s, key: ip}]\n")
+        put(path, get(path) + "  b: [rate_limit: {rate: 10/1s, key: ip}]\n")
         live.reload()
         await live["b"].run(Script(1))
         assert live.status()["pipelines"]["a"] == live.status()["pipelines"]["b"]
@@ -141,11 +142,11 @@ def test_new_pipelines_share_with_the_old_ones_and_are_observed(path: Path) -> N
 
 def test_sections_that_observe_take_effect_at_the_next_start(path: Path) -> None:
     """They are compared, and the outcome says so; the pipelines follow at once."""
-    path.write_text(FILE + "telemetry: {traces: off}\n")
+    put(path, FILE + "telemetry: {traces: off}\n")
     live = resilience.watch(path)
     messages: list[str] = []
     live["market"].observe(lambda event: messages.append(event.cause))
-    path.write_text(FILE.replace("3", "4") + "telemetry: {traces: always}\n")
+    put(path, FILE.replace("3", "4") + "telemetry: {traces: always}\n")
     assert live.reload()
     assert limits(live) == [4]
     assert messages[-1].endswith("telemetry takes effect at the next start")
@@ -154,14 +155,14 @@ def test_sections_that_observe_take_effect_at_the_next_start(path: Path) -> None
 def test_a_file_without_its_ending_is_not_taken(path: Path) -> None:
     """Cut in the middle of a line; cut anywhere, where the file in force ends with YAML's mark for the end."""
     live = resilience.watch(path)
-    path.write_text(FILE.replace("3", "4").removesuffix("\n"))
+    put(path, FILE.replace("3", "4").removesuffix("\n"))
     assert "ends in the middle of a line" in str(live.reload())
-    path.write_text(FILE + "...\n")
+    put(path, FILE + "...\n")
     assert live.reload()
-    path.write_text(FILE.replace("3", "4"))
+    put(path, FILE.replace("3", "4"))
     assert "half written" in str(live.reload())
     assert limits(live) == [3]
-    path.write_text(FILE.replace("3", "4") + "...  \n\n")
+    put(path, FILE.replace("3", "4") + "...  \n\n")
     assert live.reload()
     assert limits(live) == [4]
 
@@ -175,7 +176,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(path: Path) -> None:
         def read() -> str:
             text = path.read_text()
             if next(written) < times:
-                path.write_text(text + "#\n")
+                put(path, text + "#\n")
             if text.endswith("#\n#\n"):
                 return text
             raise ConfigError("half")
@@ -196,7 +197,7 @@ def test_an_observer_that_fails_stops_no_reload(path: Path, caplog: pytest.LogCa
         raise ValueError
 
     live = resilience.watch(path, observers=[bad])
-    path.write_text(FILE.replace("3", "4"))
+    put(path, FILE.replace("3", "4"))
     assert live.reload()
     assert "an observer failed" in caplog.text
 
@@ -210,20 +211,20 @@ def test_a_change_is_due_when_two_looks_find_the_same(path: Path) -> None:
     source.good = source.contents()
     looks = Looks(source)
     assert [looks.due() for _ in range(3)] == [False] * 3
-    path.write_text(FILE + "#")
+    put(path, FILE + "#")
     assert not looks.due()
-    path.write_text(FILE + "##")
+    put(path, FILE + "##")
     assert [looks.due() for _ in range(3)] == [False, True, False]
     source.good = source.contents()
     os.utime(path, ns=(1, 1))
     assert [looks.due() for _ in range(3)] == [False] * 3
-    path.write_text(FILE)
+    put(path, FILE)
     assert [looks.due() for _ in range(11)] == [False] * 9 + [True, False]
     source.good = source.contents()
-    path.unlink()
+    os.unlink(path)
     assert [looks.due() for _ in range(3)] == [False, True, False]
     source.error = "no file"
-    path.write_text(FILE)
+    put(path, FILE)
     assert [looks.due() for _ in range(3)] == [False, True, False]  # as before, but the error has to go
 
 
@@ -239,24 +240,24 @@ def test_a_watched_file_is_followed_through_mistakes_and_renames(path: Path) -> 
     async def main() -> None:
         live = resilience.watch(path, every=0.005)
         async with live:
-            path.write_text(FILE.replace("3", "4"))
+            put(path, FILE.replace("3", "4"))
             await until(lambda: limits(live) == [4])
             other = path.with_suffix(".new")
-            other.write_text(FILE.replace("3", "5"))
-            other.replace(path)
+            put(other, FILE.replace("3", "5"))
+            os.replace(other, path)
             await until(lambda: limits(live) == [5])
-            path.write_text("version: [")
+            put(path, "version: [")
             await until(lambda: live.status()["config"]["error"])
-            path.unlink()
+            os.unlink(path)
             await until(lambda: "cannot be read" in live.status()["config"]["error"])
             assert limits(live) == [5]
             assert await live["market"].run(Script("well")) == "well"
-            path.write_text(FILE.replace("3", "6"))
+            put(path, FILE.replace("3", "6"))
             await until(lambda: limits(live) == [6])
             assert live.status()["config"]["error"] is None
-            path.write_text(FILE)
+            put(path, FILE)
             await until(lambda: limits(live) == [3])
-        path.write_text(FILE.replace("3", "7"))
+        put(path, FILE.replace("3", "7"))
         await asyncio.sleep(0.05)
         assert limits(live) == [3]  # nobody watches any more
 
@@ -290,7 +291,7 @@ def test_sighup_reads_the_file_at_once(path: Path) -> None:
     async def main() -> None:
         live = resilience.watch(path, every=60, sighup=True)
         async with live:
-            path.write_text(FILE.replace("3", "4"))
+            put(path, FILE.replace("3", "4"))
             os.kill(os.getpid(), signal.SIGHUP)
             await until(lambda: limits(live) == [4])
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
@@ -331,9 +332,9 @@ def test_a_fault_of_our_own_ends_no_watching(
         plain = resilience.reload.live.read_whole  # type: ignore[attr-defined]
         monkeypatch.setattr("resilience.reload.live.read_whole", read_whole)
         async with live:
-            path.write_text(FILE.replace("3", "4"))
+            put(path, FILE.replace("3", "4"))
             await until(lambda: not faults)
-            path.write_text(FILE.replace("3", "5"))
+            put(path, FILE.replace("3", "5"))
             await until(lambda: limits(live) == [5])
         assert "watching goes on" in caplog.text
 
@@ -353,12 +354,12 @@ def test_leaving_closes_what_every_version_held_open(path: Path) -> None:
 
     @virtual
     async def main() -> None:
-        path.write_text("version: 1\npipelines:\n  a: [pool: x]\n  b: [pool: z]\n")
+        put(path, "version: 1\npipelines:\n  a: [pool: x]\n  b: [pool: z]\n")
         live = resilience.watch(path, resources={name: lambda name=name: Resource(name) for name in "xyz"})
         task = asyncio.create_task(live["a"].run(Script(never)))
         await live["b"].run(Script(1))
         await asyncio.sleep(1)
-        path.write_text("version: 1\npipelines:\n  a: [pool: y]\n")
+        put(path, "version: 1\npipelines:\n  a: [pool: y]\n")
         assert live.reload()
         await live["a"].run(Script(1))
         assert closed == []
@@ -373,7 +374,7 @@ def test_a_pipeline_made_of_another_is_a_pipeline_of_its_own(path: Path) -> None
     """Copies (by +, by a registry) do not follow the file."""
     live = resilience.watch(path)
     copy = live["market"] + Bulkhead(9)
-    path.write_text(FILE.replace("3", "4"))
+    put(path, FILE.replace("3", "4"))
     live.reload()
     assert isinstance(copy, Pipeline)
     assert copy.policies[0] == Bulkhead(3)

@@ -145,33 +145,39 @@ def _between(monkeypatch: pytest.MonkeyPatch, hook: Callable[[], None]) -> None:
 @pytest.mark.parametrize("name", BULKHEADS)
 def test_a_reload_between_any_two_steps_loses_no_permit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four calls, one of which fails twice; every one succeeds, and every permit is back, wherever the reload falls."""
+    at, steps = 0, 1
+    while at < steps:
+        steps = _reloaded_at(at, name, monkeypatch)
+        at += 1
+    assert steps > 30
+
+
+def _reloaded_at(at: int, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Play the scene with a reload before this step; how many there were."""
     old, new = BULKHEADS[name]
     steps = 0
-    at = -1
-    while at < steps:
-        at, steps = at + 1, 0
-        shared: dict[str, Any] = {}
-        pipeline = Pipeline(*old, name="p", shared=shared)
-        abandoned: list[Any] = []
+    shared: dict[str, Any] = {}
+    pipeline = Pipeline(*old, name="p", shared=shared)
+    abandoned: list[Any] = []
 
-        def hook() -> None:
-            nonlocal steps
-            if steps == at:
-                candidate = Pipeline(*new, name="p", shared={})
-                abandoned.extend(swap({"p": pipeline}, {"p": candidate}, shared, ())[1])
-            steps += 1
+    def hook() -> None:
+        nonlocal steps
+        if steps == at:
+            candidate = Pipeline(*new, name="p", shared={})
+            abandoned.extend(swap({"p": pipeline}, {"p": candidate}, shared, ())[1])
+        steps += 1
 
-        with monkeypatch.context() as patched:
-            _between(patched, hook)
-            outcomes = VirtualLoop().run(_four_calls(pipeline))
-        assert outcomes == ["well"] * 4, at
-        for state in (*pipeline.states.values(), *abandoned):
-            status = state.status() if hasattr(state, "status") else {}
-            for row in (status, *(value for value in status.values() if isinstance(value, dict))):
-                assert (row.get("busy", 0), row.get("waiting", 0), row.get("active", 0)) == (0, 0, 0), (at, status)
-            for circuit in state if name == "a breaker" and hasattr(state, "mode") else ():
-                assert circuit._state.busy == 0
-    assert steps > 30
+    with monkeypatch.context() as patched:
+        _between(patched, hook)
+        outcomes = VirtualLoop().run(_four_calls(pipeline))
+    assert outcomes == ["well"] * 4, at
+    for state in (*pipeline.states.values(), *abandoned):
+        status = state.status() if hasattr(state, "status") else {}
+        for row in (status, *(value for value in status.values() if isinstance(value, dict))):
+            assert (row.get("busy", 0), row.get("waiting", 0), row.get("active", 0)) == (0, 0, 0), (at, status)
+        for circuit in state if name == "a breaker" and hasattr(state, "mode") else ():
+            assert circuit._state.busy == 0
+    return steps
 
 
 async def _four_calls(pipeline: Pipeline) -> list[Any]:
