@@ -21,6 +21,11 @@ class Field:
     after: Any
     effect: str
 
+    def __str__(self) -> str:
+        if self.before == self.after:  # functions are told by their names
+            return self.name
+        return f"{self.name} {_short(self.before)} -> {_short(self.after)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -40,7 +45,7 @@ class Change:
 
     def __str__(self) -> str:
         text = f"{self.pipeline}: {self.what} {self.policy}"
-        changed = ", ".join(f"{field.name} {_short(field.before)} -> {_short(field.after)}" for field in self.fields)
+        changed = ", ".join(map(str, self.fields))
         return f"{text} ({changed})" if changed else text
 
 
