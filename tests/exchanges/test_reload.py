@@ -124,7 +124,7 @@ def test_a_bad_file_or_a_missing_variable_changes_nothing(tmp_path: Path, monkey
     outcome = manager.reload()
     assert outcome
     assert timeout(manager) == 9
-    assert manager._made.config.exchanges["bybit"].credentials.key.reveal() == "canary-2"
+    assert manager._following.made.config.exchanges["bybit"].credentials.key.reveal() == "canary-2"
     path.write_text(text.replace("category", "x").replace("adapter: bybit", "adapter: bibit"))
     outcome = manager.reload()
     assert not outcome
