@@ -22,6 +22,8 @@ import itertools
 import math
 from bisect import insort
 
+from .past import Past
+
 __all__ = ["Entry", "Limiter"]
 
 _LATE = 0.03  # of W: how much later than others a request may arrive
@@ -44,8 +46,8 @@ class Limiter:
     """
 
     __slots__ = (
-        "_at", "_back", "_entry", "_first", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
-        "count", "left", "paused_until", "tolerance", "until", "window",
+        "_at", "_back", "_entry", "_full", "_grain", "_log", "_past", "_room", "_seal", "_slack", "_spacing",
+        "_span", "count", "left", "paused_until", "tolerance", "until", "window",
     )  # fmt: skip
 
     def __init__(self, count: float, window: float) -> None:
@@ -68,7 +70,7 @@ class Limiter:
         self._log: list[Entry] = []  # ordered by when tokens are back
         self._back = math.inf  # when the first of them are
         self._room = self._full
-        self._first = math.inf  # when the first of all was sent
+        self._past = Past()  # what is no longer in the log
         self._entry: Entry = [-math.inf, 0.0]  # the one that takes sends until `_seal`
         self._seal = -math.inf
         self._at = -math.inf  # no send before this, by pace and pauses
@@ -198,32 +200,32 @@ class Limiter:
     def become(self, count: float, window: float, now: float) -> None:
         """Keep another promise from now on, and for what was sent before as well.
 
-        A longer window asks what was sent before the log begins: as much as the old limit allowed, for all we know.
+        What lies too far back to be remembered, where the window has become so long, counts as all that may be sent.
         """
         self.close()
         self._return(now)
-        before, longest, span = self.count, self.window, self._span
-        sent_last, begun = self.last, self._first
+        span = self._span
         self._set(count, window)
-        longer = self._span - span
-        for entry in self._log:
-            entry[0] += longer
-        if not any(entry is self._entry for entry in self._log):
-            self._entry[0] += longer
+        for entry in self._log if any(entry is self._entry for entry in self._log) else (*self._log, self._entry):
+            entry[0] += self._span - span
         self._seal = -math.inf
-        if longer > 0 and sent_last > now - self._span:
-            forgotten = min(longer, now - span - begun)
-            if forgotten > 0:
-                insort(self._log, [now + longer, min(self.count, before * forgotten / longest)])
+        since = now - self._span
+        for sent, tokens in self._past.take(since):
+            insort(self._log, [sent + self._span, tokens])
+        if self._past.known > since:
+            insort(self._log, [self._past.known + self._span, count])
         self._back = self._log[0][0] if self._log else math.inf
-        spent = sum(tokens for _, tokens in self._log)
-        self._room = self._full - spent
-        self._at = max(self.paused_until, now - self._slack + spent * self._spacing)
+        self._room = self._full - sum(tokens for _, tokens in self._log)
+        self._return(now)
+        at = self.paused_until
+        for back, tokens in self._log:  # as if all of it had been sent at the new pace
+            at = max(at, min(back - self._span, now) - self._slack) + min(tokens, count) * self._spacing
+        self._at = at
 
     def sends(self) -> list[tuple[float, float]]:
         """What is remembered: when (at the latest) how much was sent."""
         self.close()
-        return [(back - self._span, tokens) for back, tokens in self._log]
+        return [*self._past.since(-math.inf), *((back - self._span, tokens) for back, tokens in self._log)]
 
     def remember(self, sent: float, tokens: float) -> None:
         """Count so much as sent then."""
@@ -231,7 +233,6 @@ class Limiter:
         insort(self._log, [sent + self._span, tokens])
         self._back = self._log[0][0]
         self._room -= tokens
-        self._first = min(self._first, sent)
 
     @property
     def last(self) -> float:
@@ -256,7 +257,6 @@ class Limiter:
         if not log:
             self._back = entry[0]
             log.append(entry)
-            self._first = min(self._first, at)
         elif log[-1][0] <= entry[0]:
             log.append(entry)
         else:  # a report of the server holds tokens for longer
@@ -271,6 +271,7 @@ class Limiter:
             if entry[0] > now:
                 break
             self._room += entry[1]
+            self._past.add(entry[0] - self._span, entry[1])
             due += 1
         del log[:due]
         if log:

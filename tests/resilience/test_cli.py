@@ -94,7 +94,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"    {name} " in text for name in cli.COMMANDS)
+    assert all(f"\n    {name}" in text for name in cli.COMMANDS)
 
 
 def test_starting_up_imports_neither_yaml_nor_msgspec() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from typing import Any
 
@@ -33,6 +34,7 @@ from resilience import (
     Shed,
     Timeout,
 )
+from resilience.limiter import Limiter
 from resilience.policies.chaos import Fault
 from resilience.reload import swap
 from resilience.testing import Script, after, virtual
@@ -272,20 +274,22 @@ async def test_a_new_rate_counts_what_was_sent_under_the_old_one() -> None:
 
 
 @virtual
-async def test_a_longer_window_asks_what_the_log_no_longer_knows() -> None:
-    """As much as the old limit allowed counts as sent in that time, but nothing before the first call."""
+async def test_a_longer_window_counts_what_the_log_of_the_old_one_has_forgotten() -> None:
+    """To the second for a minute; what lies further back counts as all that may be sent."""
     held = Held(a=(RateLimit("10/1s", key="ip", max_wait=0),))
     assert await sent(held["a"], 99) == 10
     await asyncio.sleep(4)
-    assert await sent(held["a"], 99) == 10
-    held.become(a=(RateLimit("25/10s", key="ip", max_wait=0),))
-    assert await sent(held["a"], 99) == 0  # it cannot know that only 20 were sent
-    fresh = Held(a=(RateLimit("10/1s", key="ip", max_wait=0),))
-    assert await sent(fresh["a"], 5) == 5
-    fresh.become(a=(RateLimit("15/10s", key="ip", max_wait=0),))
-    assert await sent(fresh["a"], 99) == 10
-    fresh.become(a=(RateLimit("100/10s", key="ip", max_wait=0),))
-    assert 1 <= await sent(fresh["a"], 99) <= 20  # at the pace of a large limit
+    assert await sent(held["a"], 4) == 4
+    held.become(a=(RateLimit("20/10s", key="ip", max_wait=0),))
+    assert await sent(held["a"], 99) == 6
+    old = Held(a=(RateLimit("10/1s", key="ip", max_wait=0),))
+    for _ in range(80):
+        assert await sent(old["a"], 1) == 1
+        await asyncio.sleep(1.2)
+    old.become(a=(RateLimit("1000/2h", key="ip", max_wait=0),))
+    assert await sent(old["a"], 99) == 0
+    old.become(a=(RateLimit("100/30s", key="ip", max_wait=0),))
+    assert 1 <= await sent(old["a"], 99) <= 20  # at the pace of a large limit
 
 
 @virtual
@@ -580,3 +584,45 @@ async def test_a_policy_of_ones_own_keeps_its_state_as_the_same_object(caplog: p
     assert "begins anew" in caplog.text
     held.become(a=(Odd(), Worse()))
     assert dict(held["a"].states) == {}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_sequence_of_rates_lets_more_through_than_the_one_in_force(seed: int) -> None:
+    """Whatever the rates were before: each send finds fewer than n in the window W that ends with it; and some go."""
+    dice = random.Random(seed)
+    count, window = 5.0, 1.0
+    limiter = Limiter(count, window)
+    sent: list[float] = []
+    now, allowed = 0.0, 0
+    for _ in range(600):
+        now += dice.choice((0.0, 0.001, 0.05, 0.3))
+        if dice.random() < 0.02:
+            count, window = float(dice.randint(1, 60)), dice.choice((0.5, 1.0, 3.0, 10.0))
+            limiter.become(count, window, now)
+        if limiter.take(1.0, now) if limiter.until <= now or limiter.left < 1 else _allotted(limiter):
+            assert sum(at > now - window for at in sent) + 1 <= count
+            sent.append(now)
+            allowed += 1
+    assert allowed > 20
+    now += 30
+    assert limiter.take(1.0, now)
+
+
+def _allotted(limiter: Limiter) -> bool:
+    limiter.left -= 1
+    return True
+
+
+@virtual
+async def test_tokens_come_back_after_the_new_window() -> None:
+    """Neither sooner, where it has become longer, nor later, where it has become shorter."""
+    held = Held(a=(RateLimit("10/1s", key="ip", max_wait=0),))
+    assert await sent(held["a"], 99) == 10
+    held.become(a=(RateLimit("10/3s", key="ip", max_wait=0),))
+    await asyncio.sleep(2)
+    assert await sent(held["a"], 99) == 0
+    await asyncio.sleep(1.2)
+    assert await sent(held["a"], 99) == 10
+    held.become(a=(RateLimit("10/1s", key="ip", max_wait=0),))
+    await asyncio.sleep(1.1)
+    assert await sent(held["a"], 99) == 10
