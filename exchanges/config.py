@@ -95,7 +95,7 @@ class Config:
     """A whole and sound file. `pipelines` is its node, with lists alone; `guards` is what each exchange makes of it.
 
     `starts` are the functions that start what observes (``telemetry:``, ``dashboard:``) and return the observers.
-    `places` says where in the file each exchange stands.
+    `places` says where in the file each exchange stands. `files` are all that were read.
     """
 
     file: str
@@ -105,6 +105,7 @@ class Config:
     starts: Sequence[Start]
     guards: Mapping[str, Guards] = field(default_factory=dict)
     places: Mapping[str, Node] = field(default_factory=dict)
+    files: Sequence[str] = ()
 
 
 _SECTIONS = ("version", "resources", "pipelines", "exchanges", "telemetry", "dashboard", "lint")
@@ -138,7 +139,7 @@ def read_config(path: str) -> Config:
     problems.finish()
     assert pipelines is not None  # noqa: S101 (reported above)
     places = dict(_entries(root, "exchanges", Problems()))
-    return Config(path, resources, pipelines, exchanges, starts, guards, places)
+    return Config(path, resources, pipelines, exchanges, starts, guards, places, root.source.files)
 
 
 def _check_resources(root: Node) -> None:

@@ -1,28 +1,25 @@
 """ExchangeManager: exchanges by name, each operation through the pipeline that a file gives it.
 
 Nothing is opened when a manager is loaded: pipelines link, and sessions open, with the first call. All pipelines of one
-manager share their pools, so one HTTP session serves every exchange and every pipeline that names it.
+manager share their pools, so one HTTP session serves every exchange and every pipeline that names it. What a file is
+made into, and how that follows the file, is `exchanges.following`'s business.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Self
 
-from resilience import ConfigError, Pipeline
-from resilience.config import build_pipelines
-from resilience.config.load import start_all
+from resilience import Pipeline
 from resilience.events import Emit
+from resilience.reload import Reload, Shadow, Source
 
-from .bybit.codes import classify
-from .bybit.ops import CATEGORIES
 from .bybit.rest import Bybit
-from .config import Config, Environment, read_config
+from .config import Config, read_config
+from .following import Following, overridden, parsed
 from .records import (
     Candle,
     FundingRate,
@@ -34,8 +31,6 @@ from .records import (
     Ticker,
     Trade,
 )
-from .sessions import Sessions, broken
-from .standing import standing
 from .usage import one_of
 
 __all__ = ["ExchangeManager"]
@@ -51,16 +46,8 @@ class ExchangeManager:
     `resilience.TimedOut` where the pipeline gave up. `category` is the configured one by default.
     """
 
-    def __init__(self, config: Config, observers: Sequence[Emit] = ()) -> None:
-        self._config = config
-        self._loaded_at = time.time()
-        self._shared: dict[str, Any] = {}
-        self._sessions = {name: Sessions(settings) for name, settings in config.resources.items()}
-        self._pipelines: list[Pipeline] = []
-        self._exchanges: dict[str, Bybit] = {}
-        for name, settings in config.exchanges.items():
-            self._exchanges[name] = self._make(name, settings, observers)
-        self._own = start_all(config.starts, self._pipelines)  # ours to close
+    def __init__(self, config: Config, observers: Sequence[Emit] = (), following: Following | None = None) -> None:
+        self._following = following or Following(config, observers)
 
     @classmethod
     def load(
@@ -72,51 +59,55 @@ class ExchangeManager:
         category: str | None = None,
         environment: str | None = None,
         observers: Sequence[Emit] = (),
+        watch: bool = False,
+        every: float = 0.5,
+        sighup: bool = False,
     ) -> Self:
         """A manager for a file, or for the built-in Bybit configuration.
 
         `base_url`, `category` and `environment` override what the file says about one exchange: about `exchange`, which
-        may be left out where there is only one. `observers` are told every event of every pipeline. Raises
-        `ConfigError` (its `problems` are all that is wrong with the file) and `UsageError`.
+        may be left out where there is only one. `observers` are told every event of every pipeline. With `watch`, the
+        manager follows the file inside ``async with``: it looks every `every` seconds, and on SIGHUP if `sighup` asks
+        for it. Raises `ConfigError` (its `problems` are all that is wrong with the file) and `UsageError`.
         """
         if path is None:
             with as_file(files("exchanges.bybit") / BUILT_IN) as built_in:
-                config = read_config(fspath(built_in))
-        else:
-            config = read_config(fspath(path))
-        if base_url is not None or category is not None or environment is not None:
-            config = _overridden(config, exchange, base_url, category, environment)
-        return cls(config, observers)
+                path = fspath(built_in)
+        source = Source(path)
 
-    def _make(self, name: str, settings: Any, observers: Sequence[Emit]) -> Bybit:
-        guards = self._config.guards[name]
-        pipelines = build_pipelines(
-            guards.pipelines,
-            resources={key: {"open": sessions.open, "broken": broken} for key, sessions in self._sessions.items()},
-            classify=classify,
-            shared=self._shared,
-            scope=name,
-            prefix=f"{name}.",
-            observers=observers,
-        )
-        self._pipelines += pipelines.values()
-        try:  # only now: what `load` was given may stand in for what the file lacks
-            address = settings.address()
-        except ConfigError as exc:
-            raise self._config.places[name].error(str(exc)) from None
-        return Bybit(
-            {operation: pipelines[pipeline] for operation, pipeline in guards.routes.items()},
-            base_url=address,
-            category=settings.category,
-            rules=settings.rules,
-            encode_cursor=settings.encode_cursor,
-        )
+        def read() -> Config:
+            config = read_config(source.file)
+            if base_url is not None or category is not None or environment is not None:
+                config = overridden(config, exchange, base_url, category, environment)
+            return config
+
+        config, source.good = source.read(lambda: parsed(read()))
+        watched = (every, sighup) if watch else None
+        return cls(config, following=Following(config, observers, source, read, watched))
+
+    # -- reloading --------------------------------------------------------------------------------------------
+
+    def reload(self) -> Reload:
+        """Read the file and the environment now, and follow them; call it in the event loop's thread.
+
+        What has not changed keeps its state, and its session. A file that cannot be loaded changes nothing: the result
+        is false then, and has the `error`, as ``status()["config"]`` does.
+        """
+        return self._following.reload()
+
+    def shadow(self, path: str | PathLike[str]) -> Shadow:
+        """Let the pipelines of another file judge the calls from here on, beside those in force; nothing is sent twice.
+
+        Raises `ConfigError` for a file that cannot be loaded.
+        """
+        return self._following.shadow(fspath(path))
 
     # -- the operations ---------------------------------------------------------------------------------------
 
     def exchange(self, name: str) -> Bybit:
         """The adapter of one exchange. Raises `UsageError` for a name that is not configured."""
-        return self._exchanges[one_of("exchange", name, self._exchanges)]
+        exchanges = self._following.exchanges
+        return exchanges[one_of("exchange", name, exchanges)]
 
     async def fetch_ticker(self, exchange: str, symbol: str, *, category: str | None = None) -> Ticker:
         """Last price, best prices and the day's range of one symbol."""
@@ -180,51 +171,25 @@ class ExchangeManager:
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
         """The pipelines of all exchanges, for those who observe them."""
-        return tuple(self._pipelines)
+        return self._following.pipelines
 
     def status(self) -> dict[str, Any]:
-        """How everything stands now, as plain data: pools, breakers, limits, pipelines, and the configuration."""
-        config = {"file": self._config.file, "loaded_at": self._loaded_at, "error": None}
-        return {**standing(self._pipelines, self._shared, self._sessions), "config": config}
+        """How everything stands now, as plain data: pools, breakers, limits, pipelines, and the configuration.
+
+        The configuration: `file`, `loaded_at` (epoch seconds), and `error`, why what stands in the file now is not in
+        force, or None.
+        """
+        return self._following.status()
 
     async def aclose(self) -> None:
         """Close all connections and hand over the last spans, for good: a later call raises `UsageError`."""
-        for sessions in self._sessions.values():
-            sessions.closed = True
-        for pipeline in self._pipelines:
-            await pipeline.aclose()
-        for observer in self._own:
-            close = getattr(observer, "aclose", None)
-            if close is not None:
-                await close()
+        await self._following.aclose()
 
     async def __aenter__(self) -> Self:
-        for observer in self._own:
-            start = getattr(observer, "start", None)  # the dashboard, which needs a running event loop
-            if start is not None:
-                await start()
+        await self._following.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _overridden(
-    config: Config, exchange: str | None, base_url: str | None, category: str | None, environment: str | None
-) -> Config:
-    """The configuration with the caller's word in place of the file's, for one exchange."""
-    names = list(config.exchanges)
-    if exchange is None and len(names) > 1:
-        raise ConfigError(f"several exchanges are configured: say which is meant with exchange= ({', '.join(names)})")
-    name = names[0] if exchange is None else one_of("exchange", exchange, names)
-    changes: dict[str, Any] = {}
-    if environment is not None:
-        changes = {"environment": one_of("environment", environment, get_args(Environment)), "base_url": None}
-    if base_url is not None:
-        changes["base_url"] = base_url
-    if category is not None:
-        changes["category"] = one_of("category", category, CATEGORIES)
-    settings: Mapping[str, Any] = {**config.exchanges, name: replace(config.exchanges[name], **changes)}
-    return replace(config, exchanges=settings)

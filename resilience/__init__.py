@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .policies.rate_limit import Limit, RateLimit
     from .policies.shed import Shed
     from .registry import PipelineRegistry
+    from .reload import watch
 
 __all__ = [
     "Adaptive",
@@ -85,6 +86,7 @@ __all__ = [
     "Verdict",
     "load",
     "preset",
+    "watch",
     "within",
 ]
 
@@ -103,6 +105,7 @@ _LAZY = {
     "Shed": ".policies.shed",
     "load": ".config",
     "preset": ".config",
+    "watch": ".reload",
 }
 
 

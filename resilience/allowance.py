@@ -57,11 +57,15 @@ class Allowance:
     __slots__ = ("_ceiling", "_cold", "_rules", "latency", "seconds")
 
     def __init__(self, rules: Adaptive, cold: float) -> None:
+        self.become(rules, cold)
+        self.latency = Latency(rules.window)
+        self.seconds = cold
+
+    def become(self, rules: Adaptive, cold: float) -> None:
+        """Follow other rules, of the same window, from the next revision on."""
         self._rules = rules
         self._cold = cold
         self._ceiling = cold if rules.ceiling is None else rules.ceiling
-        self.latency = Latency(rules.window)
-        self.seconds = cold
 
     def revise(self, now: float) -> float:
         """What is granted from now on, in seconds."""

@@ -64,7 +64,7 @@ class Gate:
             self.admit()  # those before may all have been cancelled in this very tick
             if self.waiting:
                 return False
-        if self.busy + weight > self.limit:
+        if self.busy and self.busy + weight > self.limit:  # alone it may go, though a limit has fallen below its weight
             return False
         self.busy += weight
         return True
@@ -80,6 +80,11 @@ class Gate:
         self.limit = limit
         self.admit()
 
+    def become(self, limit: int, queue: int, max_wait: float | None, order: Order, weighted: bool = False) -> None:
+        """Go on under other terms. Nobody is put out, and who waits already does so under the old `max_wait`."""
+        self._queue, self._max_wait, self._newest, self._weighted = queue, max_wait, order == "lifo", weighted
+        self.resize(limit)
+
     def admit(self) -> None:
         """Let in those who wait, in their order, while the next of them fits: a heavy one is not passed by."""
         waiting = self.waiting
@@ -87,7 +92,7 @@ class Gate:
             turn = next(reversed(waiting)) if self._newest else next(iter(waiting))
             if turn.done():  # cancelled in this very tick: its task has not heard of it yet
                 del waiting[turn]
-            elif self.busy + waiting[turn] <= self.limit:
+            elif self.busy + waiting[turn] <= self.limit or not self.busy:  # a limit may have fallen below its weight
                 self.busy += waiting.pop(turn)
                 turn.set_result(_IN)
             else:

@@ -45,8 +45,8 @@ class Kit:
     """
 
     __slots__ = (
-        "__weakref__", "_shared", "_taken", "as_call", "branches", "classify", "emit", "loop", "name", "now", "rng",
-        "scope", "states",
+        "__weakref__", "_shared", "_taken", "as_call", "branches", "classify", "emit", "kept", "loop", "name", "now",
+        "rng", "scope", "states",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,8 @@ class Kit:
         self.rng = rng
         self.scope = scope
         self.states: dict[str, Any] = {}
+        self.kept: dict[str, tuple[str, object, bool]] = {}
+        """What was asked for since the last link, by key in `states`: the kind, for whom, and whether it is shared."""
         self.emit: Emit | None = None
         self.as_call: Callable[[Handler], Handler] = lambda next: next
         """Around what a policy sends as a call of its own, such as a renewal in the background: those who observe."""
@@ -100,6 +102,7 @@ class Kit:
             number += 1
             key = f"{base}#{number}"
         self._taken.add(key)
+        self.kept.setdefault(key, (kind, policy, bool(shared)))
         home = self._shared if shared else self.states
         state: S | None = home.get(key)
         if state is None:
@@ -114,6 +117,7 @@ class Kit:
     def link(self, loop: asyncio.AbstractEventLoop, emit: Emit | None) -> None:
         """Before the policies are bound (again): to which loop, and who observes. Kept states stay."""
         self._taken.clear()
+        self.kept.clear()
         self.loop = loop
         self.now = clock_of(loop)
         self.emit = emit

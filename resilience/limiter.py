@@ -22,6 +22,8 @@ import itertools
 import math
 from bisect import insort
 
+from .past import Past
+
 __all__ = ["Entry", "Limiter"]
 
 _LATE = 0.03  # of W: how much later than others a request may arrive
@@ -44,11 +46,15 @@ class Limiter:
     """
 
     __slots__ = (
-        "_at", "_back", "_entry", "_full", "_grain", "_log", "_room", "_seal", "_slack", "_spacing", "_span",
-        "count", "left", "paused_until", "tolerance", "until", "window",
+        "_at", "_back", "_entry", "_full", "_grain", "_log", "_past", "_room", "_seal", "_slack", "_spacing",
+        "_span", "count", "left", "paused_until", "tolerance", "until", "window",
     )  # fmt: skip
 
     def __init__(self, count: float, window: float) -> None:
+        self._set(count, window)
+        self.forget()
+
+    def _set(self, count: float, window: float) -> None:
         self.count = count
         self.window = window
         self.tolerance = window * _TOLERANCE
@@ -58,13 +64,13 @@ class Limiter:
         paced = _UNPACED < count < math.inf
         self._spacing = window / (count * _PACE) if paced else 0.0
         self._slack = (max(_UNPACED, count * _BURST) - 1) * self._spacing
-        self.forget()
 
     def forget(self) -> None:
         """Begin anew, as if nothing had been sent."""
         self._log: list[Entry] = []  # ordered by when tokens are back
         self._back = math.inf  # when the first of them are
         self._room = self._full
+        self._past = Past()  # what is no longer in the log
         self._entry: Entry = [-math.inf, 0.0]  # the one that takes sends until `_seal`
         self._seal = -math.inf
         self._at = -math.inf  # no send before this, by pace and pauses
@@ -191,6 +197,43 @@ class Limiter:
         self._room -= excess
         return True
 
+    def become(self, count: float, window: float, now: float) -> None:
+        """Keep another promise from now on, and for what was sent before as well.
+
+        What lies too far back to be remembered, where the window has become so long, counts as all that may be sent.
+        """
+        self.close()
+        self._return(now)
+        span = self._span
+        self._set(count, window)
+        for entry in self._log if any(entry is self._entry for entry in self._log) else (*self._log, self._entry):
+            entry[0] += self._span - span
+        self._seal = -math.inf
+        since = now - self._span
+        for sent, tokens in self._past.take(since):
+            insort(self._log, [sent + self._span, tokens])
+        if self._past.known > since:
+            insort(self._log, [self._past.known + self._span, count])
+        self._back = self._log[0][0] if self._log else math.inf
+        self._room = self._full - sum(tokens for _, tokens in self._log)
+        self._return(now)
+        at = self.paused_until
+        for back, tokens in self._log:  # as if all of it had been sent at the new pace
+            at = max(at, min(back - self._span, now) - self._slack) + min(tokens, count) * self._spacing
+        self._at = at
+
+    def sends(self) -> list[tuple[float, float]]:
+        """What is remembered: when (at the latest) how much was sent."""
+        self.close()
+        return [*self._past.since(-math.inf), *((back - self._span, tokens) for back, tokens in self._log)]
+
+    def remember(self, sent: float, tokens: float) -> None:
+        """Count so much as sent then."""
+        self.close()
+        insort(self._log, [sent + self._span, tokens])
+        self._back = self._log[0][0]
+        self._room -= tokens
+
     @property
     def last(self) -> float:
         """Shortly before something was sent last: a rounding must not look like a clock that went back."""
@@ -228,6 +271,7 @@ class Limiter:
             if entry[0] > now:
                 break
             self._room += entry[1]
+            self._past.add(entry[0] - self._span, entry[1])
             due += 1
         del log[:due]
         if log:

@@ -42,6 +42,7 @@ class Limits:
         self._text = text
         self._key = key
         self._per_op = per_op or {}
+        self._before: Sequence[tuple[float, float]] = ()  # sent under another key before: it may count for each of ours
         self.find = key if callable(key) else KEYS[key]
         self.reach = None if callable(key) or key == "host" else _REACH[key or "ip"]  # None: nobody can tell
         self.lines: dict[Hashable, Line] = {}
@@ -55,10 +56,33 @@ class Limits:
         if line is None:
             if len(self.lines) >= self._sweep_at:
                 self._sweep()
-            text = self._per_op.get(key, self._text) if isinstance(key, str) else self._text
+            text = self._rate(key)
             line = self.lines[key] = Line(text, Limiter(*parse_rate(text)))
             line.limiter.pause(self._until)
+            for sent, tokens in self._before:
+                line.limiter.remember(sent, tokens)
         return line
+
+    def _rate(self, key: Hashable) -> str:
+        return self._per_op.get(key, self._text) if isinstance(key, str) else self._text
+
+    def become(self, text: str, per_op: Mapping[str, str], now: float) -> None:
+        """Keep another promise from now on, for what was sent before as well, and for those who wait."""
+        self._text, self._per_op = text, per_op
+        for key, line in self.lines.items():
+            if line.name != self._rate(key):
+                line.become(self._rate(key), now)
+
+    def follow(self, other: Limits) -> None:
+        """Begin where `other`, of the same calls but another key, stands: nothing is sent that it would be too much by.
+
+        Whose account or host its calls were, nobody knows any more; so all that it has sent counts for every key here,
+        and a pause of any of its lines pauses all of ours.
+        """
+        limiters = [line.limiter for line in other.lines.values()]
+        self._before = [*other._before, *(send for limiter in limiters for send in limiter.sends())]
+        self._until = max((other._until, *(limiter.paused_until for limiter in limiters)))
+        self.paused.update(other.paused)
 
     def _sweep(self) -> None:
         """Drop the keys of which nothing is left to remember: no promise is lost with them."""

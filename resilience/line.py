@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .call import Call
 from .limiter import Entry, Limiter
+from .units import rate
 
 if TYPE_CHECKING:
     from .turns import Queue
@@ -42,6 +43,12 @@ class Line:
     def pause(self, until: float) -> None:
         """Let nobody pass before `until`."""
         self.limiter.pause(until)
+        self.changed()
+
+    def become(self, text: str, now: float) -> None:
+        """Be a limit of another rate, for those who wait as well."""
+        self.name = text
+        self.limiter.become(*rate(text), now)
         self.changed()
 
     def changed(self) -> None:

@@ -109,6 +109,7 @@ class Pipeline:
         self._handler: Handler
         self._listening: tuple[Emit, ...] = ()
         self._streams: StreamHandler | None = None
+        self._guards: dict[str, str] = {}  # what it decorates, which a reload must respect
         warn(new_findings(policies, _told), name)
 
     # -- the ways in ------------------------------------------------------------------------------------------
@@ -227,6 +228,20 @@ class Pipeline:
             shared=self._shared, scope=self._kit.scope, _told=(self.policies,),
         )  # fmt: skip
 
+    def become(
+        self, policies: Sequence[Bindable], states: Mapping[str, Any], kept: Mapping[str, tuple[str, object, bool]]
+    ) -> None:
+        """Be these policies from the next call on, with these states; calls in flight end on what they began with.
+
+        `kept` is what a link would note in `Kit.kept`, for a reload that comes before the next call.
+        """
+        self.policies = tuple(policies)
+        self._kit.states.clear()
+        self._kit.states.update(states)
+        self._kit.kept.clear()
+        self._kit.kept.update(kept)
+        self._linked = TO_NONE
+
     def __repr__(self) -> str:
         title = f"Pipeline {self.name!r}" if self.name else "Pipeline"
         lines = [f"  {policy!r}" for policy in self.policies]
@@ -294,7 +309,9 @@ class Pipeline:
         name, streams = name_of(fn), opens_stream(fn)
         if streams:
             check_stream(self.policies, fn, name)
+            self._guards.setdefault("streams", name)
         if op is None and self.classify is default_classify:
+            self._guards.setdefault("blind", name)
             for policy in self.policies:
                 problem = policy.unsafe() if isinstance(policy, Policy) else None
                 if problem:

@@ -18,7 +18,8 @@ One that means something between the items of a stream has ``bind_stream(next, k
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .kit import Kit
     from .pipeline import Pipeline
 
-__all__ = ["Bindable", "Guard", "Policy"]
+__all__ = ["Bindable", "Guard", "Policy", "changed_fields"]
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=AsyncIterator[Any])
@@ -68,9 +69,32 @@ class Policy:
     enforces_deadline: ClassVar[bool] = False
     """Does it cancel what lies beneath at the call's deadline? Then nobody else needs to."""
 
+    keeps: ClassVar[str] = ""
+    """What it keeps across calls, in words; empty for nothing."""
+    anew: ClassVar[Mapping[str, str] | None] = None
+    """Fields whose change begins all of that anew, and why. None: any change does."""
+    partly: ClassVar[Mapping[str, str]] = {}
+    """Fields whose change loses a part of it, and which."""
+
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         """Link this policy in front of `next`. Called once per pipeline, and again when observers change."""
         raise NotImplementedError(f"{type(self).__name__} has no bind()")
+
+    def inherit(self, before: Any, state: Any, now: float, alone: bool) -> Any:
+        """The state to go on with after a reload, in which `before` became this policy; None to begin anew.
+
+        `state` is what `before` kept, and calls in flight still use. It may be changed in place, unless it is not
+        `alone`: then others go on with it as it is. `now` is on the clock of the loop that it served.
+        """
+        changed = changed_fields(before, self)
+        if changed and (self.anew is None or not alone or any(name in self.anew for name in changed)):
+            return None
+        if changed:
+            self.adjust(state, before)
+        return state
+
+    def adjust(self, state: Any, before: Any) -> None:
+        """Let a kept state follow those fields that may change while it is in use."""
 
     def unsafe(self) -> str | None:
         """Why this policy cannot guard a function of which nothing is known; None if it can."""
@@ -94,3 +118,14 @@ class Policy:
         from .pipeline import Pipeline
 
         return Pipeline(self) + other
+
+
+def changed_fields(before: object, after: object) -> list[str]:
+    """The fields in which two of a kind differ; all of them if they are of different types, or no dataclasses."""
+    if type(before) is not type(after) or not is_dataclass(before):
+        return [] if before is after else ["*"]
+    return [item.name for item in fields(before) if not _same(getattr(before, item.name), getattr(after, item.name))]
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other or (type(one) is type(other) and bool(one == other))

@@ -33,10 +33,21 @@ class Hedges:
     """What outlives a call: each operation's latency, and the losers that have not ended in time."""
 
     def __init__(self, policy: Hedge) -> None:
+        self.left_behind: set[Branch] = set()  # asyncio itself does not keep a task alive
+        self._begin(policy)
+
+    def _begin(self, policy: Hedge) -> None:
         self._policy = policy
         self._quantile = quantile(policy.delay) if isinstance(policy.delay, str) else None
         self._patience: dict[str, Patience] = {}
-        self.left_behind: set[Branch] = set()  # asyncio itself does not keep a task alive
+
+    def become(self, policy: Hedge) -> None:
+        """Follow another policy. What was measured stays, unless it was measured for another delay."""
+        old = self._policy
+        if (policy.delay, policy.initial, policy.least) == (old.delay, old.initial, old.least):
+            self._policy = policy
+        else:
+            self._begin(policy)
 
     def patience(self, op: str) -> Patience | None:
         """The operation's; None where the delay is fixed."""

@@ -44,6 +44,12 @@ class Shelf:
             self._loop = loop
             self.clear()
 
+    def resize(self, most: int) -> None:
+        """Hold at most so many from now on."""
+        self._most = most
+        while len(self.answers) > most:
+            self.answers.popitem(last=False)
+
     def turn(self) -> int:
         """The number of a call that goes down now: who asks later gets the later answer."""
         self._turns += 1

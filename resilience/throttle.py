@@ -31,11 +31,15 @@ class Throttle:
 
     def __init__(self, window: float, floor: float, fewest: int) -> None:
         self._width = window / _BUCKETS
-        self._most = 1.0 - floor
-        self._fewest = fewest
+        self.become(floor, fewest)
         self._old: deque[tuple[int, int]] = deque(maxlen=_BUCKETS - 1)
         self.requests = self.accepts = 0
         self.begins = self.ends = math.inf  # of the current bucket
+
+    def become(self, floor: float, fewest: int) -> None:
+        """Refuse by other bounds from now on."""
+        self._most = 1.0 - floor
+        self._fewest = fewest
 
     def refusal(self, k: float) -> float:
         """The probability, from 0 to 1, with which a call is to be refused: none up to `k` requests an accept."""

@@ -71,15 +71,27 @@ class Bybit:
         rules: Rules | None = None,
         encode_cursor: bool = False,
     ) -> None:
+        self.become(pipelines, base_url=base_url, category=category, rules=rules, encode_cursor=encode_cursor)
+        self._run = uuid.uuid4().hex[:12]
+        self._numbers = count(1)
+        self._target = takes_call(self._attempt)
+
+    def become(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        *,
+        base_url: str,
+        category: str = "linear",
+        rules: Rules | None = None,
+        encode_cursor: bool = False,
+    ) -> None:
+        """Be set up like this from the next call on."""
         self.base_url = base_url
         self.category = category
         self._pipelines = pipelines
         self._rules = rules or Rules()
         self._encode_cursor = encode_cursor
         self._keys = {"host": urlsplit(base_url).netloc}
-        self._run = uuid.uuid4().hex[:12]
-        self._numbers = count(1)
-        self._target = takes_call(self._attempt)
 
     # -- the operations ---------------------------------------------------------------------------------------
 
@@ -189,20 +201,19 @@ class Bybit:
         return cursor if plain else quote(cursor, safe="")
 
     async def _ask(self, endpoint: Endpoint, build: Build[T], asked: Asked, query: str) -> T:
-        call = Call(endpoint.op, self._target, (endpoint, build, asked, query), keys=self._keys)
+        url = f"{self.base_url}{endpoint.path}{query and '?' + query}"  # a reload moves no call that has begun
+        call = Call(endpoint.op, self._target, (endpoint, build, asked, url), keys=self._keys)
         result: T = await self._pipelines[endpoint.op.name].send(call)
         return result
 
-    async def _attempt(
-        self, call: Call, rest: Rest, endpoint: Endpoint, build: Build[T], asked: Asked, query: str
-    ) -> T:
+    async def _attempt(self, call: Call, rest: Rest, endpoint: Endpoint, build: Build[T], asked: Asked, url: str) -> T:
         """One attempt: send, read, prove. Its request id is its own, so that both sides can tell attempts apart."""
         attempt = call.attempt
         attempt.notes["url.template"] = endpoint.path
         reply = await rest.request(
             attempt,
             "GET",
-            f"{self.base_url}{endpoint.path}{query and '?' + query}",
+            url,
             headers={"cdn-request-id": f"{self._run}-{next(self._numbers)}"},
             safe_query=PUBLIC_PARAMS,
         )

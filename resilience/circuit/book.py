@@ -63,6 +63,12 @@ class Circuits(CircuitBreakerListener):
         if self._emit is not None and mode != old:
             self._emit(StateChanged("breaker.mode", "*", old, mode, "by hand", self._now()))
 
+    def become(self, rules: Rules, forget_after: float) -> None:
+        """Go on under other rules, the circuits that there are and those to come; open ones stay open."""
+        self._rules, self._forget_after = rules, forget_after
+        for circuit in self:
+            circuit.become(rules)
+
     def __getitem__(self, key: str) -> Circuit:
         """The circuit of this key, made if there is none: for manual control, ``[...].open()``."""
         home = self._closed

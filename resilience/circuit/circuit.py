@@ -88,6 +88,27 @@ class Circuit(CircuitBreaker):
         self.mode = mode
         self.rewire()
 
+    def become(self, rules: Rules) -> None:
+        """Go on under other rules: the state stays, and an open one for the rest of its time.
+
+        What was counted stays where the same is counted. Where it is not, calls under way are no longer waited for.
+        """
+        old, self.rules = self.rules, rules
+        if rules == old:
+            return
+        fail_max: Any = math.inf if rules.consecutive is None else rules.consecutive
+        self._fail_max = fail_max
+        self._times.become(rules.open_for, rules.max_open_for)
+        if (rules.window, rules.count_window) != (old.window, old.count_window):
+            self.store.count_in(rules.windows())
+        if isinstance(self._state, Closed):
+            if _counted(rules) != _counted(old):
+                ramp, self._state = self._state.ramp, self._create_new_state(CircuitBreakerState.CLOSED, self._state)
+                self._state.ramp = ramp
+        else:
+            self._state.become(rules)
+        self.rewire()
+
     def follow(self, now: Callable[[], float]) -> None:
         """Take the time from another loop's clock. On a different one, nobody knows how old anything is."""
         if now != self.now:
@@ -206,3 +227,8 @@ class Circuit(CircuitBreaker):
         raise TypeError("a circuit is driven by its policy: guard the function with Breaker(...)")
 
     call = call_async = __call__ = _not_here
+
+
+def _counted(rules: Rules) -> tuple[Any, ...]:
+    """What the state of a closed circuit is made for; see `Circuit._create_new_state`."""
+    return rules.window, rules.count_window, rules.slow_after

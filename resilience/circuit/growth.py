@@ -29,6 +29,12 @@ class OpenTimes:
         self._base: float
         self._last: float
 
+    def become(self, first: float, most: float) -> None:
+        """Draw from other times on, beginning with the first of them."""
+        most = max(first, most)
+        if (first, most) != (self.first, self.most):
+            self.first, self.most, self._grow = first, most, None
+
     def draw(self, again: bool, well_for: float, floor: float = 0.0) -> float:
         """The next open time. `again`: a half-open circuit has failed; else a closed one, `well_for` so many seconds.
 

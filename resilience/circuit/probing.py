@@ -9,6 +9,7 @@ from aiobreaker.state import CircuitHalfOpenState
 from ..call import Call
 from .permits import Permit, Ticket
 from .refusal import CircuitOpen
+from .rules import Rules
 from .states import State
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class HalfOpen(State, CircuitHalfOpenState):
         self._out: dict[Permit, None] = {}
         self._wanted = breaker.rules.successes()
         self._passed = self._failed = 0
+
+    def become(self, rules: Rules) -> None:
+        self._wanted = rules.successes()
 
     def enter(self, call: Call) -> Ticket:
         circuit = self._circuit

@@ -22,7 +22,7 @@ from ..call import Call
 from .permits import Ticket
 from .ramp import Ramp
 from .refusal import CircuitOpen
-from .rules import Counts
+from .rules import Counts, Rules
 
 if TYPE_CHECKING:
     from .circuit import Circuit
@@ -41,9 +41,13 @@ class Store(CircuitBreakerStorage):
 
     def __init__(self, windows: tuple[Counts, ...], since: float) -> None:
         super().__init__("memory")
+        self.since = since
+        self.count_in(windows)
+
+    def count_in(self, windows: tuple[Counts, ...]) -> None:
+        """Count in these from now on."""
         self.windows = windows
         self.window: Any = windows[0]
-        self.since = since
 
     def increment_counter(self) -> None:
         self.counter += 1
@@ -97,6 +101,9 @@ class State(CircuitBreakerBaseState):
 
     def _sick(self, error: Exception, retry_after: float, slow: bool) -> None:
         """What a failure does to this state."""
+
+    def become(self, rules: Rules) -> None:
+        """Go on under other rules, in the same state."""
 
     def calm(self) -> bool:
         """Is entering no more than ``busy += 1``, and a success one more in the window and the end of a row?"""

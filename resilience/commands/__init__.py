@@ -5,13 +5,14 @@ What a command needs it imports when it runs, so that ``resilience --help`` stay
 
 from __future__ import annotations
 
-from . import check, dashboard, explain, schema, top, tune, whatif
+from . import check, dashboard, explain, plan, schema, top, tune, whatif
 
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "check": check,
     "explain": explain,
+    "plan": plan,
     "schema": schema,
     "tune": tune,
     "whatif": whatif,

@@ -57,6 +57,13 @@ class Controller:
         self._reduced = -math.inf
         self._open(-math.inf)
 
+    def become(self, algorithm: Algorithm | None, least: int, most: int) -> None:
+        """Go on within other bounds, and with another algorithm if one is given."""
+        if algorithm is not None:
+            self._algorithm, self._guard = algorithm, Guard()
+        self._least, self._most = float(least), float(most)
+        self._move(self._exact)
+
     def ended(self, rtt: float, in_flight: int, at: float) -> bool:
         """A call was answered at `at`, after `rtt` seconds; `in_flight` were under way as it began, with itself.
 

@@ -19,7 +19,7 @@ from .build import Resources, make_pipelines, read_pipelines, read_stacks
 from .document import Document, Node, short
 from .environment import PREFIXES
 from .problems import InvalidConfig, Problem, Problems
-from .sections import OTHERS, Section, Start, owners, read_settings, read_top, read_version
+from .sections import OTHERS, Section, Start, owners, read_settings, read_top, read_version, settings_of
 from .shape import nearest
 from .shipped import PRESETS, preset_node
 
@@ -30,11 +30,14 @@ __all__ = [
     "Start",
     "check_file",
     "examine",
+    "lent",
     "load",
     "preset",
     "read_file",
     "read_settings",
     "read_version",
+    "read_whole",
+    "settings_of",
     "start_all",
 ]
 
@@ -54,10 +57,26 @@ def load(
     `env_prefixes`. A ``telemetry:`` section starts tracing. Raises `ConfigError`, whose text is one line and whose
     `problems` are all that is wrong with the file.
     """
-    described = read_file(path, resources=resources, env_prefixes=env_prefixes)
-    pipelines = make_pipelines(described.stacks, classify=classify, observers=tuple(observers))
+    pipelines, described = read_whole(
+        path, resources=resources, classify=classify, observers=observers, env_prefixes=env_prefixes
+    )
     start_all(described.starts, pipelines.values())
     return pipelines
+
+
+def read_whole(
+    path: str | os.PathLike[str],
+    *,
+    resources: Resources | None = None,
+    classify: Classify | None = None,
+    observers: Iterable[Emit] = (),
+    env_prefixes: tuple[str, ...] = PREFIXES,
+    shared: dict[str, Any] | None = None,
+) -> tuple[dict[str, Pipeline], Description]:
+    """What `load` does before anything starts: the pipelines, and the file as it was understood."""
+    described = read_file(path, resources=resources, env_prefixes=env_prefixes)
+    pipelines = make_pipelines(described.stacks, classify=classify, observers=tuple(observers), shared=shared)
+    return pipelines, described
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +227,8 @@ def _unopened() -> Any:
 
 
 _LENT: Mapping[str, Any] = {"open": _unopened}
+
+
+def lent(name: str) -> Mapping[str, Any]:
+    """What the pool of any name lends in pipelines that are only looked at: nothing."""
+    return _LENT

@@ -6,7 +6,7 @@ Two belong to other packages, which announce by an entry point of the group ``re
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from .registry import SECTIONS, section
 from .scalars import number
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["OTHERS", "Owned", "Section", "Start", "owners", "read_settings", "read_top", "read_version"]
+__all__ = ["OTHERS", "Owned", "Section", "Start", "owners", "read_settings", "read_top", "read_version", "settings_of"]
 
 Section = Callable[[Node], None]
 """Checks a section that it owns, given the file's root. Raises `ConfigError` with the problems that it found.
@@ -98,6 +98,11 @@ def read_settings(root: Node, problems: Problems) -> list[Start]:
             if settings is not BROKEN:
                 starts.append(functools.partial(_start, node, start, settings))
     return starts
+
+
+def settings_of(starts: Iterable[Start]) -> dict[str, Any]:
+    """The settings of what `read_settings` would start, by section: to tell whether they have changed."""
+    return {start.args[0].path: start.args[2] for start in starts if isinstance(start, functools.partial)}
 
 
 def _start(node: Node, start: Callable[[Any], Any], settings: Any) -> tuple[Emit, ...]:

@@ -38,7 +38,7 @@ class Live:
         self._since = time.time() * 1000
         self._standing = Standing()
         self._distant = Distant()
-        self._described: list[dict[str, Any]] = []
+        self._described: list[tuple[Any, dict[str, Any]]] = []  # with the policies that it says this of
         self.tallies: list[Tally] = []
         self.controls = False
         self.exporter: Callable[[], dict[str, int] | None] = lambda: None
@@ -54,9 +54,7 @@ class Live:
             known.add(id(pipeline))
             tally = Tally(pipeline)
             self.tallies.append(tally)
-            described = pipeline.describe()
-            row = {"name": pipeline.name, "describe": described["policies"], "attempt": described["attempt"]}
-            self._described.append(row)
+            self._described.append((pipeline.policies, _described(pipeline)))
             pipeline.observe(tally)
 
     def forget(self, *pipelines: Pipeline) -> None:
@@ -65,6 +63,23 @@ class Live:
             tally.pipeline.unobserve(tally)
             del self._described[self.tallies.index(tally)]
             self.tallies.remove(tally)
+
+    def _pipelines(self) -> list[dict[str, Any]]:
+        """What the pipelines are, told anew where a reload has changed one."""
+        for index, tally in enumerate(self.tallies):
+            pipeline = tally.pipeline
+            if self._described[index][0] is not pipeline.policies:
+                self._described[index] = pipeline.policies, _described(pipeline)
+        return [row for _, row in self._described]
+
+    def _config(self) -> list[dict[str, Any]]:
+        """The configuration files that were read again since the beginning, and what came of it last."""
+        last: dict[str, dict[str, Any]] = {}
+        for tally in self.tallies:
+            for (kind, key), changes in list(tally.history.items()):
+                if kind == "config" and changes:
+                    last[key] = {"file": key, "state": changes[-1]["new"], **changes[-1]}
+        return [{name: row[name] for name in ("file", "at", "state", "cause")} for row in last.values()]
 
     def heard(self, spans: Iterable[Span]) -> None:
         """Spans of other processes."""
@@ -105,8 +120,14 @@ class Live:
             **standing,
             "store": None if store is None else store.status(),
             "exporter": self.exporter(),
-            "pipelines": self._described,
+            "pipelines": self._pipelines(),
+            "config": self._config(),
         }
+
+
+def _described(pipeline: Pipeline) -> dict[str, Any]:
+    described = pipeline.describe()
+    return {"name": pipeline.name, "describe": described["policies"], "attempt": described["attempt"]}
 
 
 def _op(pipeline: str, row: Row, lately: Lately, rate: list[float], errors: list[float]) -> Mapping[str, Any]:

@@ -7,9 +7,9 @@ once and from nobody, so it is no latency, and with fewer calls at once it would
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..call import Call, Handler
 from ..concurrency import ALGORITHMS, Controller, Name
@@ -51,6 +51,10 @@ class AdaptiveLimit(Policy):
     Raises `BulkheadFull`, whose `policy` is ``"adaptive limit"``.
     """
 
+    keeps: ClassVar[str] = "the limit that it has found, places taken, and calls that wait for one"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = {"algorithm": "the new one learns anew, from the limit of the moment"}
+
     algorithm: Name = "gradient"
     initial: int = 20
     least: int = 1
@@ -70,6 +74,11 @@ class AdaptiveLimit(Policy):
             check("AdaptiveLimit", "max_wait", self.max_wait, least=0)
         if self.order not in ("fifo", "lifo"):
             raise ConfigError(f"AdaptiveLimit: order is {self.order!r}, must be fifo or lifo")
+
+    def adjust(self, state: _Adaptive, before: Any) -> None:
+        other = None if before.algorithm == self.algorithm else ALGORITHMS[self.algorithm]()
+        state.controller.become(other, self.least, self.most)
+        state.gate.become(state.controller.limit, self.queue, self.max_wait, self.order)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         state = kit.keep("adaptive_limit", self, lambda: _Adaptive(self))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from ..call import Call, Handler
 from ..circuit import CircuitOpen, Circuits, Mode, Rules, Ticket
@@ -56,6 +56,14 @@ class Breaker(Policy):
     set while the pipeline runs.
     """
 
+    keeps: ClassVar[str] = "circuits: open or closed, since when, until when, and what they have counted"
+    anew: ClassVar[Mapping[str, str]] = {"key": "its circuits are those of another key"}
+    partly: ClassVar[Mapping[str, str]] = {
+        "window": "the count begins anew; an open circuit stays open for the rest of its time",
+        "count_window": "the count begins anew; an open circuit stays open for the rest of its time",
+        "slow_after": "calls under way are not counted; an open circuit stays open for the rest of its time",
+    }
+
     failure_rate: Share | None = 0.5
     consecutive: int | None = None
     window: Seconds | None = 30.0
@@ -95,9 +103,7 @@ class Breaker(Policy):
             raise ConfigError(f"Breaker: mode is {self.mode!r}, must be one of {', '.join(get_args(Mode))}")
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
-        rules = Rules(*(getattr(self, name) for name in Rules._fields))
-        forget_after = math.inf if self.key is None else self.forget_after  # the one circuit is linked for good
-        circuits = kit.keep("breaker", self, lambda: Circuits(rules, kit.rng, self.mode, forget_after))
+        circuits = kit.keep("breaker", self, lambda: Circuits(self._rules(), kit.rng, self.mode, self._memory()))
         circuits.link(kit.now, kit.emit)
         settle = _settlement(kit, self.on)
         if kit.emit is not None or kit.branches:
@@ -105,6 +111,18 @@ class Breaker(Policy):
         if self.key is None:
             return drive_one(next, circuits[NO_KEY], settle, kit.now)
         return drive_keyed(next, finder(circuits, self.key), settle)
+
+    def _rules(self) -> Rules:
+        return Rules(*(getattr(self, name) for name in Rules._fields))
+
+    def _memory(self) -> float:
+        """Seconds after which an unused circuit is forgotten. The one circuit is linked for good."""
+        return math.inf if self.key is None else self.forget_after
+
+    def adjust(self, state: Circuits, before: Any) -> None:
+        state.become(self._rules(), self._memory())
+        if before.mode != self.mode:  # else the mode that was set by hand stays
+            state.mode = self.mode
 
 
 def _check(policy: Breaker, name: str, **bounds: Any) -> None:

@@ -7,9 +7,9 @@ for a call that need not wait, in as many versions as there are sorts of bulkhea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from ..call import Call, Handler
 from ..errors import ConfigError
@@ -54,6 +54,12 @@ class Gates:
         gate = gates[key] = self._make(str(key))
         return gate
 
+    def become(self, make: Callable[[str], Gate], adjust: Callable[[Gate], None]) -> None:
+        """Go on under other terms, the gates that there are and those to come."""
+        self._make = make
+        for gate in self.by_key.values():
+            adjust(gate)
+
     def status(self) -> dict[str, Any]:
         return {str(key) or "default": gate.status() for key, gate in self.by_key.items()}
 
@@ -69,6 +75,9 @@ class Bulkhead(Policy):
     Raises `BulkheadFull` at once when the queue is full, or after `max_wait`; `ConfigError` for a call that takes more
     than `limit`, or no whole number of places.
     """
+
+    keeps: ClassVar[str] = "places taken, and calls that wait for one"
+    anew: ClassVar[Mapping[str, str]] = {"key": "its places are counted by another key"}
 
     limit: int
     queue: int = 0
@@ -90,17 +99,24 @@ class Bulkhead(Policy):
             raise ConfigError(f"Bulkhead: weight is {self.weight!r}, must be one, cost, or a function of the call")
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
-        limit, queue, max_wait, order, key = self.limit, self.queue, self.max_wait, self.order, self.key
-        weigh = None if self.weight == "one" else _weigher(self.weight, limit)
-
-        def make(name: str = "") -> Gate:
-            return Gate(limit, queue, max_wait, order, name=name, weighted=weigh is not None)
-
+        key, weigh = self.key, None if self.weight == "one" else _weigher(self.weight, self.limit)
         if key is not None:
-            gates = kit.keep("bulkhead", self, lambda: Gates(make))
+            gates = kit.keep("bulkhead", self, lambda: Gates(self._gate))
             return _by_key(next, kit, gates, key if callable(key) else _KEYS[key], weigh)
-        gate = kit.keep("bulkhead", self, make)
+        gate = kit.keep("bulkhead", self, self._gate)
         return _one_each(next, kit, gate) if weigh is None else _by_weight(next, kit, gate, weigh)
+
+    def _gate(self, name: str = "") -> Gate:
+        return Gate(self.limit, self.queue, self.max_wait, self.order, name=name, weighted=self.weight != "one")
+
+    def adjust(self, state: Gates | Gate, before: Any) -> None:
+        if isinstance(state, Gates):
+            state.become(self._gate, self._become)
+        else:
+            self._become(state)
+
+    def _become(self, gate: Gate) -> None:
+        gate.become(self.limit, self.queue, self.max_wait, self.order, self.weight != "one")
 
     def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
         return held(next, lambda hold: self.bind(hold, kit))

@@ -11,7 +11,7 @@ and a write does not make what was read before it stale (``pipeline.states["cach
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -89,6 +89,9 @@ class Cache(Policy):
     repeats: ClassVar[bool] = True  # a renewal is one more call of `next`
     sets_deadline: ClassVar[bool] = True  # on the calls that renew
 
+    keeps: ClassVar[str] = "the answers, which the new times apply to as well"
+    anew: ClassVar[Mapping[str, str]] = {"key": "its answers are kept by another key"}
+
     ttl: Seconds
     most: int = 1000
     stale_while_revalidate: Seconds = 0.0
@@ -107,6 +110,9 @@ class Cache(Policy):
             "Cache() answers only what may safely be asked again: guard the function with an Op(..., idempotent=True) "
             "to say that it may"
         )
+
+    def adjust(self, state: Answers, before: Any) -> None:
+        state.resize(self.most)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         shelf = kit.keep("cache", self, lambda: Answers(self.most))

@@ -14,10 +14,10 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from ..call import Call, Handler
 from ..errors import ConfigError
@@ -105,6 +105,12 @@ class Switch:
             old, new = ("on", "off") if was else ("off", "on")
             self._kit.emit(StateChanged("chaos", name, old, new, self._what, self._kit.now()))
 
+    def become(self, chaos: Chaos, before: Chaos) -> None:
+        """Follow the policy in what has changed since `before`; the rest may have been set by hand."""
+        self._what = chaos.what
+        enabled = self._enabled if chaos.enabled == before.enabled else chaos.enabled
+        self._set(enabled, self._rate if chaos.rate == before.rate else chaos.rate)
+
     def status(self) -> dict[str, Any]:
         return {"enabled": self._enabled, "rate": self._rate, "struck": self.struck}
 
@@ -117,6 +123,9 @@ class Chaos(Policy):
     place of the answer; what is not given does not happen. `fault` is a `Fault`, an exception class, or a function
     that makes an exception. With `after`, the function is called first, and what it raises itself is left as it is.
     """
+
+    keeps: ClassVar[str] = "how many calls it has struck, and what was set by hand"
+    anew: ClassVar[Mapping[str, str]] = {}
 
     rate: Share
     enabled: bool = False
@@ -168,6 +177,9 @@ class Chaos(Policy):
         elif fault is not None and not callable(fault):
             raise ConfigError(f"Chaos: fault is {fault!r}, must be an exception class or a function that makes one")
         return fault
+
+    def adjust(self, state: Switch, before: Any) -> None:
+        state.become(self, before)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         switch = kit.keep("chaos", self, lambda: Switch(self, kit))

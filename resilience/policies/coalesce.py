@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop, CancelledError, Future, Task, TimerHandle
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -181,6 +181,9 @@ class Coalesce(Policy):
     """
 
     repeats: ClassVar[bool] = True  # the attempts are the flight's, and not those of each who waits for it
+
+    keeps: ClassVar[str] = "the flights under way"
+    anew: ClassVar[Mapping[str, str]] = {"key": "its flights are told apart by another key"}
 
     key: Callable[[Call], Hashable] | None = None
 

@@ -8,9 +8,9 @@ not look like a harmless default. For the same reason no write is answered with 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..call import Call, Handler
 from ..errors import ConfigError
@@ -50,6 +50,9 @@ class Fallback(Policy):
     operation, function and arguments. Arguments that cannot be hashed are not remembered; at most `most` keys are.
     """
 
+    keeps: ClassVar[str] = "the last good answers, where it has last_good"
+    anew: ClassVar[Mapping[str, str]] = {"key": "its answers are kept by another key"}
+
     value: Any = NOT_GIVEN
     call: Callable[[Exception], Any] | None = None
     on: On = None
@@ -76,6 +79,9 @@ class Fallback(Policy):
             "Fallback(last_good=...) must not answer a write with what an earlier one was answered: guard the function "
             "with an Op(..., idempotent=True), or say which errors the last answer may stand for: on=OSError"
         )
+
+    def adjust(self, state: LastGood, before: Any) -> None:
+        state.resize(self.most)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         if self.last_good is not None:

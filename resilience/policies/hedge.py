@@ -7,6 +7,7 @@ Barroso, "The Tail at Scale", 2013.)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,6 +37,10 @@ class Hedge(Policy):
     repeats: ClassVar[bool] = True
     branches: ClassVar[bool] = True
 
+    keeps: ClassVar[str] = "the latency of each operation, where the delay is a quantile"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = dict.fromkeys(("delay", "initial", "least"), "what was measured is lost")
+
     delay: Seconds | Quantile
     extra: int = 1
     initial: Seconds = 1.0
@@ -54,6 +59,9 @@ class Hedge(Policy):
         check("Hedge", "initial", self.initial, least=0)
         check("Hedge", "least", self.least, least=0)
         check_budget("Hedge", self.budget)
+
+    def adjust(self, state: Hedges, before: Any) -> None:
+        state.become(self)
 
     def unsafe(self) -> str | None:
         return (

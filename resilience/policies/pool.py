@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -54,6 +54,7 @@ class Lender:
         self._slot: _Slot | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._retired = False
         self.opened = self.renewed = self.active = self.waiting = self.requests = 0
 
     async def borrow(self, call: Call) -> _Slot:
@@ -77,11 +78,36 @@ class Lender:
             if self._kit.emit is not None:
                 cause = type(broken).__name__
                 self._kit.emit(StateChanged("pool", self._pool.name, "open", "renewing", cause, self._kit.now()))
+        if self._retired and slot.holders == 0:
+            self.retire()
         if slot.retired and slot.holders == 0:
             slot.retired = False
-            task = asyncio.get_running_loop().create_task(self._close(slot), context=contextvars.Context())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._close_soon(slot)
+
+    def become(self, pool: Pool[Any]) -> None:
+        """Follow the policy in what may change while it lends."""
+        self._pool = pool
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was retired, and nothing of it is open any more."""
+        return self._retired and self._slot is None and not (self._closing or self.active or self.waiting)
+
+    def retire(self) -> None:
+        """Close the resource as soon as nobody holds it: nobody new will come.
+
+        A call in flight may come back for one more attempt; then it is opened once more, and closed after that.
+        """
+        self._retired = True
+        slot = self._slot
+        if slot is not None and not slot.holders and not self.waiting and not slot.loop.is_closed():
+            self._slot = None
+            self._close_soon(slot)
+
+    def _close_soon(self, slot: _Slot) -> None:
+        task = slot.loop.create_task(self._close(slot), context=contextvars.Context())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def _wait(self, call: Call) -> _Slot:
         """Wait for the resource. It may be broken again before we come to it: then the same wait goes on."""
@@ -103,6 +129,8 @@ class Lender:
             return slot
         finally:
             self.waiting -= 1
+            if self._retired:
+                loop.call_soon(self.retire)  # whoever got it holds it by then
             waited = loop.time() - begun
             call.attempt.waited += waited
             notes = call.attempt.notes
@@ -136,6 +164,8 @@ class Lender:
             self._opening = None
         self.opened += 1
         self._slot = _Slot(resource)
+        if self._retired:
+            self.retire()
 
     async def _close(self, slot: _Slot) -> None:
         """Close one generation; an error of its own is logged, for nobody waits for it."""
@@ -190,6 +220,12 @@ class Pool(Policy, Generic[R]):
     """
 
     lends: ClassVar[bool] = True
+    keeps: ClassVar[str] = "what it lends, which stays open"
+    anew: ClassVar[Mapping[str, str]] = {
+        "open": "another resource is opened; the old one is closed when its last borrower is back",
+        "close": "another resource is opened; the old one is closed when its last borrower is back",
+        "name": "another resource is lent; the old one is closed when its last borrower is back",
+    }
 
     open: Callable[[], R | Awaitable[R]]
     name: Name = field(kw_only=True)
@@ -210,6 +246,9 @@ class Pool(Policy, Generic[R]):
         self, fn: Callable[Concatenate[R, P], Awaitable[T]]
     ) -> Callable[P, Coroutine[Any, Any, T]]:
         return cast("Callable[P, Coroutine[Any, Any, T]]", Policy.__call__(self, fn))
+
+    def adjust(self, state: Lender, before: Any) -> None:
+        state.become(self)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         lender = kit.keep("pool", self, lambda: Lender(self, kit), shared=self.name)

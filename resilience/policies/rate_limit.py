@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ..call import Call, Handler
 from ..errors import ConfigError
@@ -43,12 +43,22 @@ class Limit:
     def text(self) -> str:
         return self.rate.replace(" ", "")
 
-    def limits(self, policy: RateLimit, kit: Kit) -> Limits:
+    def limits(self, kit: Kit) -> Limits:
         """What is kept of it: by all pipelines of the scope together, or by this policy alone."""
         text, key, per_op = self.text, self.key, {name: rate.replace(" ", "") for name, rate in self.per_op.items()}
         shared = f"{kit.scope}/{key}/{text}" if key in ("ip", "account") else ""
-        limits = kit.keep("rate_limit", policy, lambda: Limits(text, key, per_op), shared=shared)
+        limits = kit.keep("rate_limit", self, lambda: Limits(text, key, per_op), shared=shared)
         limits.link(kit.now())
+        return limits
+
+    def inherit(self, before: Limit, state: Limits, now: float, alone: bool) -> Limits:
+        """Keep the new promise for what was sent under the old one: see `Policy.inherit`."""
+        per_op = {name: rate.replace(" ", "") for name, rate in self.per_op.items()}
+        if self.key == before.key and (alone or self.text == before.text):
+            state.become(self.text, per_op, now)
+            return state
+        limits = Limits(self.text, self.key, per_op)
+        limits.follow(state)
         return limits
 
 
@@ -69,6 +79,13 @@ class RateLimit(Policy):
     A THROTTLED from beneath pauses until its `retry_after` (1 s if the server named none): the calls of its scope, or
     those of the same key where the key is a host or a function. A pause ends at the pace, with no burst saved up.
     """
+
+    keeps: ClassVar[str] = "what was sent in the last window, pauses by the server, and calls that wait"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = {
+        "key": "all that was sent in the last window counts for each of the new keys; calls that wait go on by the old",
+        "also": "a limit that is gone is forgotten, and calls that wait for it go on by it",
+    }
 
     rate: Rate
     key: Key = None
@@ -95,7 +112,7 @@ class RateLimit(Policy):
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         max_wait, emit, judge, now = self.max_wait, kit.emit, kit.judge, kit.now
-        several = tuple(limit.limits(self, kit) for limit in self._all())
+        several = tuple(limit.limits(kit) for limit in self._all())
         if len(several) > 1:
             return _linked(next, several, max_wait, emit, judge, now)
         if self.key in (None, "ip"):

@@ -8,7 +8,7 @@ decided in `resilience.story`, and a success pays for none of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -58,6 +58,9 @@ class Retry(Policy):
     """
 
     repeats: ClassVar[bool] = True
+    keeps: ClassVar[str] = "the budget, which pipelines of one scope share"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = {"budget": "a budget of other settings is another budget, and begins anew"}
 
     attempts: int = 3
     on: On = None

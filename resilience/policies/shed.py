@@ -10,9 +10,9 @@ are no sign of trouble: a burst of a hundred at start-up would otherwise look li
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from ..call import Call, Handler, Priority
 from ..errors import ConfigError, LoadShed
@@ -42,6 +42,10 @@ class Shed(Policy):
     count neither way.
     """
 
+    keeps: ClassVar[str] = "requests and accepts of its window"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = {"window": "the count begins anew"}
+
     k: float = 2.0
     k_critical: float | None = None
     k_sheddable: float | None = None
@@ -63,6 +67,9 @@ class Shed(Policy):
             raise ConfigError(
                 f"Shed: priority is {self.priority!r}, must be {', '.join(_PRIORITIES)}, or a function of the call"
             )
+
+    def adjust(self, state: Load, before: Any) -> None:
+        state.become(self, anew=before.window != self.window)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         load = kit.keep("shed", self, lambda: Load(self))
@@ -102,14 +109,21 @@ class Load:
     now: Callable[[], float]
 
     def __init__(self, policy: Shed) -> None:
+        self.refused = 0
+        self.become(policy, anew=True)
+
+    def become(self, policy: Shed, anew: bool) -> None:
+        """Follow the policy; `anew` if it counts over another time."""
         k = policy.k
         self.ks = {
             "critical": 2 * k if policy.k_critical is None else policy.k_critical,
             "default": k,
             "sheddable": (1 + k) / 2 if policy.k_sheddable is None else policy.k_sheddable,
         }
-        self.throttle = Throttle(policy.window, policy.floor, policy.min_calls)
-        self.refused = 0
+        if anew:
+            self.throttle = Throttle(policy.window, policy.floor, policy.min_calls)
+        else:
+            self.throttle.become(policy.floor, policy.min_calls)
 
     def refusal(self, priority: str) -> float:
         """The probability with which a call of this priority is refused now."""

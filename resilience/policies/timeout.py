@@ -40,6 +40,12 @@ class Timeout(Policy):
 
     enforces_deadline: ClassVar[bool] = True
 
+    keeps: ClassVar[str] = "the latency of each operation, where it is adaptive"
+    anew: ClassVar[Mapping[str, str]] = {}
+    partly: ClassVar[Mapping[str, str]] = {
+        "adaptive": "where it was adaptive and is, with the same window, what was measured stays; else it is lost"
+    }
+
     seconds: Seconds
     per_op: Mapping[str, Seconds] = field(default_factory=dict)
     adaptive: Adaptive | None = None
@@ -66,6 +72,10 @@ class Timeout(Policy):
         lanes = {seconds: Lane(seconds, kit.loop) for seconds in {self.seconds, *self.per_op.values()}}
         by_op = {name: lanes[seconds] for name, seconds in self.per_op.items()}
         return _fixed(next, kit, lanes[self.seconds], by_op)
+
+    def adjust(self, state: Grants, before: Any) -> None:
+        if self.adaptive is not None:
+            state.become(self.adaptive, self.seconds, self.per_op)
 
     def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
         return stepped(next, lambda step: self.bind(step, kit))
@@ -176,6 +186,15 @@ class Grants:
         self._lanes.clear()
         for grant in self.by_op.values():
             grant.since = grant.until = math.inf
+
+    def become(self, rules: Adaptive, cold: float, cold_by_op: Mapping[str, float]) -> None:
+        """Grant by other rules. What was measured stays, unless it was measured over another time."""
+        if rules.window != self._rules.window:
+            self.by_op.clear()
+        self._rules, self._cold, self._cold_by_op = rules, cold, cold_by_op
+        for op, grant in self.by_op.items():
+            grant.become(rules, cold_by_op.get(op, cold))
+            grant.since = grant.until = math.inf  # to be revised by whoever comes next
 
     def open(self, op: str) -> Grant:
         if len(self.by_op) >= _MOST_OPERATIONS:

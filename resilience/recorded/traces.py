@@ -18,7 +18,7 @@ from ..dashboard.wire import IngestError, Limits
 from ..errors import ConfigError
 from .calls import Recording, recording_of
 
-__all__ = ["bytes_of", "head_of", "read_traces"]
+__all__ = ["bytes_of", "head_of", "read_spans", "read_traces"]
 
 _SQLITE = b"SQLite format 3\x00"
 _MOST_BYTES = 2**30
@@ -27,11 +27,15 @@ _LIMITS = Limits(request=_MOST_BYTES, decompressed=_MOST_BYTES, spans=5_000_000,
 
 def read_traces(path: str) -> Recording:
     """The calls in a file. Raises `ConfigError`, one line that names the file."""
-    spans = _of_sqlite(path) if head_of(path, len(_SQLITE)) == _SQLITE else _of_json(path)
-    found = recording_of(spans, path)
+    found = recording_of(read_spans(path), path)
     if not found.calls:
         raise ConfigError(f"{path}: holds no call of a pipeline; record some with the dashboard or with OTLP")
     return found
+
+
+def read_spans(path: str) -> list[Span]:
+    """The spans in a file. Raises `ConfigError`, one line that names the file."""
+    return _of_sqlite(path) if head_of(path, len(_SQLITE)) == _SQLITE else _of_json(path)
 
 
 def bytes_of(path: str) -> bytes:

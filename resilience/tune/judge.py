@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..config import Document, InvalidConfig, Problems
 from ..config.build import read_pipelines
-from ..orders import check_order
+from ..lint import lint
 from ..policy import Policy
 
 __all__ = ["complaint", "stacks_of"]
@@ -31,8 +31,9 @@ def complaint(before: str, after: str, name: str, pipeline: str) -> str:
     except InvalidConfig as error:
         return str(error.problems[0].text)
     old, new = stacks_of(before, name)[pipeline], stacks[pipeline]
-    said = {finding.message for finding in check_order(old)}
-    told = next((finding.message for finding in check_order(new) if finding.message not in said), "")
+    said = {(finding.rule, finding.field) for finding in lint(old) if finding.severity != "note"}
+    findings = [finding for finding in lint(new) if finding.severity != "note"]
+    told = next((finding.message for finding in findings if (finding.rule, finding.field) not in said), "")
     return told or ("" if _one_differs(old, new) else "the change would concern more, or less, than one policy")
 
 

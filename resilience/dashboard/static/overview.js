@@ -13,10 +13,16 @@ export async function open(root) {
   const draw = (snapshot) => {
     last = snapshot;
     head.lastChild.textContent = `${snapshot.processes.length} ${snapshot.processes.length === 1 ? "process" : "processes"}, the last 60 seconds`;
-    show(body, headline(snapshot), operations(snapshot, sort, (column) => { sort = [column, sort[0] === column ? -sort[1] : -1]; draw(last); }),
+    show(body, ...refused(snapshot), headline(snapshot), operations(snapshot, sort, (column) => { sort = [column, sort[0] === column ? -sort[1] : -1]; draw(last); }),
       breakers(snapshot), h("div", { class: "grid columns" }, limits(snapshot), holders(snapshot)), footer(snapshot));
   };
   return { snapshot: draw };
+}
+
+// A configuration file that was read again and cannot be: what was in force stays so, and nobody may overlook it.
+function refused({ config = [] }) {
+  return config.filter((file) => file.state === "refused").map((file) =>
+    h("p", { class: "notice", role: "alert" }, `${file.cause}. What was in force stays so (${ago(file.at)}).`));
 }
 
 function headline({ headline: now }) {

@@ -30,6 +30,7 @@ from resilience.dashboard.live import Live
 from resilience.dashboard.rows import Span
 from resilience.dashboard.store import Store
 from resilience.dashboard.tally import Lately, Row, Tally, quantiles
+from resilience.events import StateChanged
 from resilience.testing import Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -285,7 +286,7 @@ def test_a_snapshot_has_the_fields_of_the_interface_and_is_json() -> None:
     ]
     assert set(shown) == {
         "at", "since", "uptime_s", "version", "controls", "csrf", "processes", "headline", "ops", "breakers", "limits",
-        "bulkheads", "budgets", "pools", "chaos", "store", "exporter", "pipelines",
+        "bulkheads", "budgets", "pools", "chaos", "store", "exporter", "pipelines", "config",
     }  # fmt: skip
     assert (shown["controls"], shown["csrf"], shown["exporter"], shown["headline"]["p50_ms"]) == (
         False,
@@ -399,3 +400,19 @@ def test_what_the_past_minute_holds_is_found_after_any_pause() -> None:
     assert (lately.calls, rate[-1], sum(rate), len(rate)) == (1, 1, 1, 60)
     lately, rate, errors = row.lately(3_730.0, Lately())
     assert (lately.calls, rate[-31], sum(rate), sum(errors)) == (1, 1, 1, 0)
+
+
+@virtual
+async def test_a_reload_is_shown_with_what_the_pipelines_are_now() -> None:
+    """The present policies, and the last word on each configuration file."""
+    market = Pipeline(Retry(attempts=2), name="market")
+    live = Live([market])
+    before = live.version
+    assert live.snapshot()["config"] == []
+    market.become((Retry(attempts=5),), {}, {})
+    for observer in market.observers:
+        observer(StateChanged("config", "p.yaml", "loaded", "refused", "p.yaml:3:1: no", 0.0))
+    (row,) = live.snapshot()["config"]
+    assert (row["file"], row["state"], row["cause"]) == ("p.yaml", "refused", "p.yaml:3:1: no")
+    assert live.snapshot()["pipelines"][0]["describe"] == [{"policy": "retry", "attempts": 5}]
+    assert live.version != before
