@@ -44,7 +44,7 @@ class Timing(Counting):
     def enter(self, call: Call) -> Ticket:
         circuit = self._circuit
         at = circuit.now()
-        if self._flights.slow(at) and self._trips(at):
+        if self._flights.slow(at) and self._trips(at, 0.0):
             return circuit._state.enter(call)
         super().enter(call)
         return self._flights.begin(self, at)
@@ -55,14 +55,14 @@ class Timing(Counting):
     def _healthy(self, slow: bool) -> None:
         super()._healthy(slow)
         if slow:
-            self._trips(self._circuit.now())
+            self._trips(self._circuit.now(), 0.0)
 
     def _sick(self, error: Exception, retry_after: float, slow: bool) -> None:
         super()._sick(error, retry_after, slow)
         if slow and self._circuit._state is self:
             self._trips(self._circuit.now(), retry_after)
 
-    def _trips(self, at: float, retry_after: float = 0.0) -> bool:
+    def _trips(self, at: float, retry_after: float) -> bool:
         """Whether too many calls are slow, and the circuit is open therefore."""
         circuit, windows = self._circuit, self._store.windows
         for window in windows:

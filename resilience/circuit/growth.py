@@ -35,7 +35,7 @@ class OpenTimes:
         if (first, most) != (self.first, self.most):
             self.first, self.most, self._grow = first, most, None
 
-    def draw(self, again: bool, well_for: float, floor: float = 0.0) -> float:
+    def draw(self, again: bool, well_for: float, floor: float) -> float:
         """The next open time. `again`: a half-open circuit has failed; else a closed one, `well_for` so many seconds.
 
         `floor` is what the server asked for, heeded up to `most`.

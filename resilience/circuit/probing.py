@@ -55,7 +55,7 @@ class HalfOpen(State, CircuitHalfOpenState):
                 del self._out[permit]
                 self.busy -= 1
             if slow:
-                self._lose("a probe is slow")
+                self._lose("a probe is slow", 0.0)
                 if self._circuit._state is not self:
                     return
 
@@ -77,7 +77,7 @@ class HalfOpen(State, CircuitHalfOpenState):
 
     def _healthy(self, slow: bool) -> None:
         if slow:
-            self._lose("a probe was slow")
+            self._lose("a probe was slow", 0.0)
             return
         self._passed += 1
         if self._passed >= self._wanted:
@@ -86,7 +86,7 @@ class HalfOpen(State, CircuitHalfOpenState):
     def _sick(self, error: Exception, retry_after: float, slow: bool) -> None:
         self._lose(f"a probe failed with {type(error).__name__}", retry_after)
 
-    def _lose(self, cause: str, retry_after: float = 0.0) -> None:
+    def _lose(self, cause: str, retry_after: float) -> None:
         self._failed += 1
         if self._failed > self._circuit.rules.probes - self._wanted:
             self._circuit.open(cause, floor=retry_after, again=True)

@@ -6,6 +6,7 @@ A change here is a change for every user who relied on it: write it down in CHAN
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,24 @@ PROMISED = {
     "Verdict": "kind, reason='', retry_after=None, scope='op'",
 }
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "Bulkhead": {"limit": 1}, "Cache": {"ttl": 1}, "Chaos": {"rate": 1, "latency": 1}, "Deadline": {"seconds": 1},
+    "Fallback": {"value": 1}, "Hedge": {"delay": 1}, "Limit": {"rate": "1/s"}, "Op": {"name": "x"},
+    "Pool": {"open": object, "name": "x"}, "RateLimit": {"rate": "1/s"}, "Timeout": {"seconds": 1},
+    "Verdict": {"kind": resilience.Kind.FAILED},
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("name", PROMISED)
 def test_the_arguments_and_their_defaults_are_as_promised(name: str) -> None:
     """By name, in this order, with these defaults; what stands after the star is given by name only."""
-    assert worded(getattr(resilience, name)) == PROMISED[name]
+    made = getattr(resilience, name)
+    assert worded(made) == PROMISED[name]
+    given = NEEDED.get(name, {})
+    one = made(**given)
+    for parameter in inspect.signature(made).parameters.values():
+        if parameter.name not in given and repr(parameter.default) != "<factory>":
+            assert getattr(one, parameter.name) == parameter.default
 
 
 def worded(made: type) -> str:
