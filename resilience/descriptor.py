@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,7 @@ def kind_of(policy: object) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=256)  # the rules about orders ask for the same few names again and again
 def spelling(name: str) -> str:
     """``"RateLimit"`` as in YAML: ``"rate_limit"``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -25,7 +25,17 @@ from .problems import Problem, Problems
 from .registry import POLICIES, single, spelled, unknown
 from .shape import BROKEN, nearest, read, refuse
 
-__all__ = ["Resource", "Resources", "build_pipelines", "make_pipelines", "read_pipelines", "read_stacks"]
+__all__ = [
+    "MOST_POLICIES",
+    "Resource",
+    "Resources",
+    "build_pipelines",
+    "make_pipelines",
+    "read_pipelines",
+    "read_stacks",
+]
+
+MOST_POLICIES = 32
 
 Resource: TypeAlias = "Callable[[], Any] | Mapping[str, Any] | Pool[Any]"
 Resources: TypeAlias = "Mapping[str, Resource]"
@@ -114,6 +124,9 @@ class _Reader:
 
     def _stack(self, node: Node) -> list[Policy]:
         if not self._is(node, "sequence", "a list of policies, outermost first, or a mapping with extends"):
+            return []
+        if len(node) > MOST_POLICIES:  # what judges their order compares each with each
+            self._report(node.problem(f"has {len(node)} policies, may have at most {MOST_POLICIES}", "size"))
             return []
         policies = [self._once(entry) for entry in node]
         return [policy for policy in policies if policy is not BROKEN]

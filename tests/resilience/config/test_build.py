@@ -135,7 +135,7 @@ def test_every_policy_can_be_written_in_a_file() -> None:
         ("- retry: 3", "2:10: p[0].retry: found '3', must be a mapping of attempts, on, "),
         ("- retry: {atempts: 3}", "2:11: p[0].retry.atempts: unknown key; did you mean attempts? (allowed: attempts, "),
         ("- retry: {attempts: 0}", "2:21: p[0].retry.attempts: Retry: attempts is 0, must be a whole number "),
-        ("- retry: {jitter: ful}", "2:19: p[0].retry.jitter: Retry: jitter is 'ful', must be one of none, full, "),
+        ("- retry: {jitter: ful}", "2:19: p[0].retry.jitter: found 'ful', must be one of none, full, "),
         ("- retry: {result: check}", "2:19: p[0].retry.result: found 'check', but this is something that only Python "),
         ("- retry: {on: [Not.An.Import]}", "2:15: p[0].retry.on: Retry: on names 'Not.An.Import', must name "),
         ("- retry: {wait: {runtime: {value: f}}}", "2:18: p[0].retry.wait.runtime: unknown key (allowed: "),
