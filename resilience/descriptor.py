@@ -35,6 +35,7 @@ def _kind(kind: type[Any]) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=256)  # the rules about orders ask for the same few names again and again
 def spelling(name: str) -> str:
     """``"RateLimit"`` as in YAML: ``"rate_limit"``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -26,6 +26,7 @@ from .registry import POLICIES, single, spelled, unknown
 from .shape import BROKEN, nearest, read, refuse
 
 __all__ = [
+    "MOST_POLICIES",
     "Places",
     "Resource",
     "Resources",
@@ -34,6 +35,8 @@ __all__ = [
     "read_pipelines",
     "read_stacks",
 ]
+
+MOST_POLICIES = 32
 
 Resource: TypeAlias = "Callable[[], Any] | Mapping[str, Any] | Pool[Any]"
 Resources: TypeAlias = "Mapping[str, Resource]"
@@ -129,6 +132,9 @@ class _Reader:
 
     def _stack(self, node: Node) -> list[Policy]:
         if not self._is(node, "sequence", "a list of policies, outermost first, or a mapping with extends"):
+            return []
+        if len(node) > MOST_POLICIES:  # what judges their order compares each with each
+            self._report(node.problem(f"has {len(node)} policies, may have at most {MOST_POLICIES}", "size"))
             return []
         policies = [(self._once(entry), entry) for entry in node]
         self._places.update((id(policy), entry) for policy, entry in policies)

@@ -45,6 +45,7 @@ class _Expansion:
         self._stacks: dict[str, Node] = {}
         self._steps: dict[str, int] = {}
         self._inherited = 0
+        self._too_much: Node | None = None
 
     def stack(self, name: str) -> Node:
         """The list of a pipeline of the file. Goes down to the base first, then builds upwards: no recursion."""
@@ -123,7 +124,8 @@ class _Expansion:
             return self._broken(node, node.problem(f"more than {MOST_STEPS} pipelines extend one another", "depth"))
         if self._inherited > MOST_INHERITED:
             text = f"the pipelines of this file inherit more than {MOST_INHERITED} policies and settings"
-            return self._broken(node, node.problem(text, "size"))
+            self._too_much = self._too_much or self._broken(node, node.problem(text, "size"))
+            return self._too_much
         return overridden(base, changes, node, self._problems)
 
 

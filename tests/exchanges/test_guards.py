@@ -66,6 +66,18 @@ def test_a_time_of_an_operation_becomes_an_exception_of_the_same_pipeline(tmp_pa
     assert policy(guarding(loaded, "ohlcv"), "Deadline").per_op == {"ticker": 9}
 
 
+def test_a_time_that_the_pipeline_does_not_have_concerns_the_operation_alone(tmp_path: Path) -> None:
+    """There is nothing of which it could be an exception."""
+    path = tmp_path / "exchanges.yaml"
+    route = "operations: {ohlcv: {timeout: 40s}}"
+    path.write_text(
+        f"version: 1\npipelines: {{m: [pool: rest]}}\nexchanges: {{bybit: {{adapter: bybit, pipeline: m, {route}}}}}\n"
+    )
+    loaded = ExchangeManager.load(path)
+    assert policy(guarding(loaded, "ohlcv"), "Timeout") == Timeout(40)
+    assert policy(guarding(loaded, "ticker"), "Timeout") is None
+
+
 def test_an_operation_may_override_any_policy_in_a_pipeline_of_its_own(tmp_path: Path) -> None:
     """Which is named after both, and is the other in all that was not overridden."""
     loaded = manager(

@@ -456,7 +456,7 @@ def test_open_times_double_up_to_the_most_and_are_never_shorter_than_the_base() 
     bases = [5, 10, 20, 40, 40, 40]
     for value, spread in ((0.0, 1.0), (0.5, 1.1), (0.999, 1.1998)):
         times = OpenTimes(5, 40, Dice(value))
-        drawn = [times.draw(number > 0, 0.0) for number in range(6)]
+        drawn = [times.draw(number > 0, 0.0, 0.0) for number in range(6)]
         assert drawn == pytest.approx([base * spread for base in bases])
         assert all(base <= seconds < 1.2 * base for base, seconds in zip(bases, drawn, strict=True))
 
@@ -464,23 +464,23 @@ def test_open_times_double_up_to_the_most_and_are_never_shorter_than_the_base() 
 def test_open_times_begin_anew_once_the_circuit_has_been_well_for_as_long_as_it_was_open() -> None:
     """Sooner, the base stays: neither doubled, for no probe has failed, nor forgotten."""
     times = OpenTimes(5, 300, Dice(0.5))
-    assert [times.draw(again, 0.0) for again in (False, True, True)] == pytest.approx([5.5, 11, 22])
-    assert times.draw(False, 21.9) == pytest.approx(22)
-    assert times.draw(True, 0.0) == pytest.approx(44)
-    assert times.draw(False, 44.1) == pytest.approx(5.5)
-    assert times.draw(True, 1e9) == pytest.approx(11)  # however long it was half-open: it was not well
-    assert times.draw(False, times.draw(False, 0.0)) == pytest.approx(5.5)  # just as long is long enough
+    assert [times.draw(again, 0.0, 0.0) for again in (False, True, True)] == pytest.approx([5.5, 11, 22])
+    assert times.draw(False, 21.9, 0.0) == pytest.approx(22)
+    assert times.draw(True, 0.0, 0.0) == pytest.approx(44)
+    assert times.draw(False, 44.1, 0.0) == pytest.approx(5.5)
+    assert times.draw(True, 1e9, 0.0) == pytest.approx(11)  # however long it was half-open: it was not well
+    assert times.draw(False, times.draw(False, 0.0, 0.0), 0.0) == pytest.approx(5.5)  # just as long is long enough
 
 
 def test_a_circuit_that_was_never_open_begins_with_the_first_open_time() -> None:
     """Half-opened by hand, say, when a probe failed."""
-    assert OpenTimes(5, 300, Dice(0.0)).draw(True, 0.0) == 5
+    assert OpenTimes(5, 300, Dice(0.0)).draw(True, 0.0, 0.0) == 5
 
 
 def test_a_first_open_time_above_the_most_does_not_grow_and_is_kept() -> None:
     """The promise about the first open time holds whatever the most is."""
     times = OpenTimes(500, 300, Dice(0.0))
-    assert [times.draw(number > 0, 0.0) for number in range(3)] == [500, 500, 500]
+    assert [times.draw(number > 0, 0.0, 0.0) for number in range(3)] == [500, 500, 500]
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_the_server_is_heeded_where_it_asks_for_longer_up_to_the_most(asked: flo
 def test_what_the_server_asked_for_does_not_make_the_base_grow() -> None:
     """The next open time is our own again."""
     times = OpenTimes(5, 300, Dice(0.0))
-    assert [times.draw(False, 0.0, 100.0), times.draw(True, 0.0)] == [100, 10]
+    assert [times.draw(False, 0.0, 100.0), times.draw(True, 0.0, 0.0)] == [100, 10]
 
 
 def test_a_ramp_admits_what_its_shares_add_up_to() -> None:

@@ -113,6 +113,13 @@ def test_new_policies_stand_where_the_canonical_order_has_them() -> None:
     assert (made.policies[1], made.policies[5]) == (Cache(1), Hedge(1))
 
 
+def test_an_adaptive_limit_stands_where_a_bulkhead_does() -> None:
+    """Above the timeout, and beneath the bulkhead if there is one."""
+    assert kinds(child("adaptive_limit: {}"))[4:] == ["Bulkhead", "AdaptiveLimit", "Timeout"]
+    pipelines = build("a: [adaptive_limit, timeout: 1s]\nb: {extends: a, bulkhead: 3}\n")
+    assert kinds(pipelines["b"]) == ["AdaptiveLimit", "Bulkhead", "Timeout"]
+
+
 @pytest.mark.filterwarnings("ignore::resilience.PipelineWarning")
 def test_in_another_order_a_new_policy_stands_beneath_all_that_belong_outside_it() -> None:
     """The base's own order is not touched."""

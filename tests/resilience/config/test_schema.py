@@ -116,6 +116,9 @@ def policy(text: str) -> str:
         "retry: {wait: {constant: {interval: [1s, 0]}}}",
         "retry: {budget: {ratio: 10%}, throttled_wait: {expo: {}}}", "retry: {budget: {tokens: 9}, max_duration: 9s}",
         "retry: {budget: null, throttled_wait: null}", "hedge: p95", "hedge: {delay: p9.5, initial: 1s}",
+        "adaptive_limit: {most: 5000, initial: 2000}", "adaptive_limit: {least: 30, initial: 40}",
+        "shed: {k: 1, k_critical: 1.2}", "shed: {k: 9, k_sheddable: 5}",
+        "timeout: {seconds: 90ms, adaptive: {floor: 50ms, ceiling: 100ms}}",
     ],
 )  # fmt: skip
 def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
