@@ -307,7 +307,7 @@ async def test_what_is_left_of_waits_that_are_over_does_not_pile_up() -> None:
             asyncio.get_running_loop().call_soon(task.cancel)
         await asyncio.wait(crowd)
     queue = log.pipeline.states["rate_limit"].line("default").queue
-    assert (len(queue._ends) < 300, queue._waiting) == (True, 1)
+    assert len(queue._ends) < 300
     await asyncio.gather(*stays)
     assert clock() == 10
 
