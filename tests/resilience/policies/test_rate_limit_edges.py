@@ -11,6 +11,7 @@ import pytest
 
 from resilience import Kind, Limit, Op, Pipeline, RateLimit, RateLimited, Verdict, within
 from resilience.call import Call
+from resilience.limiter import Limiter
 from resilience.limits import Limits
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
 from resilience.turns import Queue
@@ -51,9 +52,9 @@ class Calls:
             return asyncio.ensure_future(self.pipeline.send(call))
 
     async def throttled(self, seconds: float, scope: str = "op", op: str = "x", account: str = "") -> None:
+        call = Call(Op(op), Script(Told(Kind.THROTTLED, seconds, scope)), keys={"account": account})
         with pytest.raises(Told):
-            error = Told(Kind.THROTTLED, seconds, scope)
-            await self.pipeline.send(Call(Op(op), Script(error), keys={"account": account}))
+            await self.pipeline.send(call)
 
     def throttled_later(self, at: float, seconds: float, scope: str = "op", op: str = "x") -> asyncio.Task[Any]:
         """A call that is sent now, and told so at `at`."""
@@ -65,15 +66,15 @@ class Calls:
 
 
 class Looks:
-    """How often a queue looked who may go, and through all who wait."""
+    """How often a queue looked who may go, through all who wait, and through the ends of their waits."""
 
     def __init__(self) -> None:
-        self.served = self.through = 0
+        self.served = self.through = self.swept = 0
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    found, serve, look_through = Looks(), Queue._serve, Queue._look_through
+    found, serve, look_through, sweep = Looks(), Queue._serve, Queue._look_through, Queue._sweep
 
     def counted(self: Queue, now: float) -> float:
         found.served += 1
@@ -83,6 +84,11 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
         found.through += 1
         look_through(self, route, now)
 
+    def counted_sweep(self: Queue) -> None:
+        found.swept += 1
+        sweep(self)
+
+    monkeypatch.setattr(Queue, "_sweep", counted_sweep)
     monkeypatch.setattr(Queue, "_serve", counted)
     monkeypatch.setattr(Queue, "_look_through", counted_through)
     return found
@@ -92,20 +98,17 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 
 
 @virtual
-async def turns_on_time(looks: Looks) -> None:
+async def test_a_turn_on_time_makes_nobody_look_again(looks: Looks) -> None:
+    """One look when the first has to wait and one for each turn; nobody asks whether others are late."""
     calls = Calls(RateLimit("1/10s"))
     await asyncio.gather(*(calls.start("x") for _ in range(4)))
     assert calls.times("x") == [0, 10.4, 20.7, 31.1]
     assert (looks.served, looks.through) == (4, 0)
 
 
-def test_a_turn_on_time_makes_nobody_look_again(looks: Looks) -> None:
-    """One look when the first has to wait and one for each turn; nobody asks whether others are late."""
-    turns_on_time(looks)
-
-
 @virtual
-async def refusals(looks: Looks) -> None:
+async def test_a_refusal_makes_nobody_look_again(looks: Looks) -> None:
+    """Whoever was refused on arrival was in nobody's way."""
     calls = Calls(RateLimit("1/10s", max_wait=15))
     first, waits = calls.start("x"), calls.start("x")
     await first
@@ -118,13 +121,9 @@ async def refusals(looks: Looks) -> None:
     assert calls.times("x") == [0, 10.4]
 
 
-def test_a_refusal_makes_nobody_look_again(looks: Looks) -> None:
-    """Whoever was refused on arrival was in nobody's way."""
-    refusals(looks)
-
-
 @virtual
-async def leaving(looks: Looks) -> None:
+async def test_those_who_leave_in_one_tick_set_one_timer(looks: Looks) -> None:
+    """And nobody asks whether the others are late now: there is more room than before."""
     calls = Calls(RateLimit("1/10s"))
     await calls.start("x")
     tasks = [calls.start("x") for _ in range(50)]
@@ -146,13 +145,9 @@ async def leaving(looks: Looks) -> None:
     await tasks[0]
 
 
-def test_those_who_leave_in_one_tick_set_one_timer(looks: Looks) -> None:
-    """And nobody asks whether the others are late now: there is more room than before."""
-    leaving(looks)
-
-
 @virtual
-async def a_pause(looks: Looks) -> None:
+async def test_a_pause_makes_everybody_look_once(looks: Looks) -> None:
+    """When it comes; not again at every turn that follows."""
     calls = Calls(RateLimit("2/10s"))
     running = calls.throttled_later(1, 20, "ip")
     tasks = [calls.start("x") for _ in range(5)]
@@ -163,13 +158,9 @@ async def a_pause(looks: Looks) -> None:
     assert looks.through == 1
 
 
-def test_a_pause_makes_everybody_look_once(looks: Looks) -> None:
-    """When it comes; not again at every turn that follows."""
-    a_pause(looks)
-
-
 @virtual
-async def a_pause_of_others(looks: Looks) -> None:
+async def test_a_pause_that_concerns_nobody_who_waits_makes_nobody_look(looks: Looks) -> None:
+    """The server throttles an operation of which no call waits."""
     calls = Calls(RateLimit("2/10s"))
     running = calls.throttled_later(1, 20, "op", "other")
     tasks = [calls.start("x") for _ in range(3)]
@@ -179,11 +170,6 @@ async def a_pause_of_others(looks: Looks) -> None:
     await asyncio.sleep(0)
     assert (looks.served, looks.through) == (before, 0)
     await asyncio.gather(*tasks)
-
-
-def test_a_pause_that_concerns_nobody_who_waits_makes_nobody_look(looks: Looks) -> None:
-    """The server throttles an operation of which no call waits."""
-    a_pause_of_others(looks)
 
 
 # -- those who can no longer be served ------------------------------------------------------------------------
@@ -365,7 +351,7 @@ async def test_a_call_that_costs_nothing_waits_for_a_pause_like_any() -> None:
 
 @virtual
 async def test_who_waited_elsewhere_keeps_its_turn_and_its_end() -> None:
-    """A call needs limits for which others wait apart: all of them are refused, and let go, when they would have been."""
+    """A call needs limits for which others wait apart: they are refused, and let go, when they would have been."""
     shared: dict[str, Any] = {}
     heavy = Calls(RateLimit("4/20s", key="ip", also=[Limit("99/s", key="op")]), shared=shared)
     other = Calls(RateLimit("4/20s", key="account", also=[Limit("99/s", key="op")]), shared=shared)
@@ -383,8 +369,8 @@ async def test_who_waited_elsewhere_keeps_its_turn_and_its_end() -> None:
         refused[seconds] = clock()
 
     for number, end in enumerate(ends):
-        for calls in (other, heavy):
-            tasks.append(asyncio.ensure_future(hasty(calls, end + number / 10 + (calls is heavy) / 20)))
+        for calls, later in ((other, 0.0), (heavy, 0.05)):
+            tasks.append(asyncio.ensure_future(hasty(calls, end + number / 10 + later)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     tasks.append(both.start("z"))
@@ -397,8 +383,8 @@ async def test_who_waited_elsewhere_keeps_its_turn_and_its_end() -> None:
 @virtual
 async def test_who_passes_at_once_does_not_take_the_timer_of_those_who_wait() -> None:
     """Its account and its operation have room; others of that operation's queue wait for another account."""
-    calls = Calls(RateLimit("1/10s", key="account", also=[Limit("2/10s", key="op")]))
-    await calls.throttled(60, op="w", account="other")
+    calls = Calls(RateLimit("1/10s", key="account", also=[Limit("2/10s", key=lambda call: call.op.name)]))
+    await calls.throttled(60, op="w", account="other")  # so that the next calls take the long way in
     for op in ("x", "y"):
         await calls.start(op, "b" if op == "x" else "c")
     waiting = [calls.start("y", "b"), calls.start("x", "b")]
@@ -456,7 +442,7 @@ async def test_who_has_all_the_time_has_no_end() -> None:
 
 
 @virtual
-async def test_waits_that_are_over_are_dropped_and_the_others_end_when_they_should() -> None:
+async def test_waits_that_are_over_are_dropped_and_the_others_end_when_they_should(looks: Looks) -> None:
     """Two hundred leave and a hundred stay, in any order: each of those is refused at its own time."""
     calls = Calls(RateLimit("20/1000s", key="ip", also=[Limit("20/s", key="op")]))
     await calls.start("u", cost=10)
@@ -474,6 +460,7 @@ async def test_waits_that_are_over_are_dropped_and_the_others_end_when_they_shou
             del ends[gone]
     queue = calls.pipeline.states["rate_limit:/ip/20/1000s"].line("ip").queue.top
     assert len(queue._ends) <= 210
+    assert 1 <= looks.swept <= 6  # whenever there are twice as many as were left the last time
     over: dict[asyncio.Task[Any], float] = {}
     for task in ends:
         task.add_done_callback(lambda task: over.update({task: clock()}))
@@ -497,35 +484,14 @@ def left_waiting() -> Iterator[list[asyncio.Task[Any]]]:
         task.get_coro().close()  # type: ignore[union-attr]
 
 
-def test_what_waited_in_an_earlier_loop_is_kept_by_nobody(left_waiting: list[asyncio.Task[Any]]) -> None:
-    """Not even until its wait would have ended."""
+def test_the_next_loop_leaves_no_timer_in_the_earlier_one(left_waiting: list[asyncio.Task[Any]]) -> None:
+    """Nor does it keep those who waited there, also where nobody has to wait in it."""
     calls = Calls(RateLimit("1/10s"))
+    loop = VirtualLoop()
 
     async def leave() -> None:
         await calls.start("x")
         left_waiting.append(calls.start("x", seconds=1000))
-        await asyncio.sleep(0)
-
-    async def main() -> None:
-        waits = calls.start("x", seconds=100)
-        await asyncio.sleep(0)
-        assert len(calls.pipeline.states["rate_limit"].line("default").queue._ends) == 1
-        await waits
-
-    loop = VirtualLoop()
-    loop.run_until_complete(leave())
-    loop.close()
-    VirtualLoop().run(main())
-
-
-def test_the_next_loop_leaves_no_timer_in_the_earlier_one(left_waiting: list[asyncio.Task[Any]]) -> None:
-    """Where nobody has to wait in it."""
-    calls = Calls(RateLimit("1/10s"))
-    loop = VirtualLoop()
-
-    async def leave() -> None:
-        await calls.start("x")
-        left_waiting.append(calls.start("x"))
         await asyncio.sleep(0)
 
     async def main() -> None:
@@ -536,7 +502,7 @@ def test_the_next_loop_leaves_no_timer_in_the_earlier_one(left_waiting: list[asy
     queue = calls.pipeline.states["rate_limit"].line("default").queue
     assert queue._timer is not None
     VirtualLoop().run(main())
-    assert queue._timer is None
+    assert (queue._timer, queue._ends) == (None, [])
     loop.close()
 
 
@@ -582,6 +548,33 @@ async def test_an_allotment_ends_with_its_grain(policy: RateLimit) -> None:
     await asyncio.sleep(0.04)
     await asyncio.gather(*(calls.start("x") for _ in range(3)))
     assert [round(at, 2) for at, _ in calls.sent] == [0] + [1] * 9 + [1.04] + [pytest.approx(2.04, abs=0.01)] * 2
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@virtual
+async def test_who_finds_enough_allotted_need_not_ask(policy: RateLimit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it costs, nothing or all that is left; in the moment in which the grain ends it has to."""
+    asked: list[float] = []
+    commit = Limiter.commit
+
+    def counted(self: Limiter, cost: float, now: float) -> Any:
+        asked.append(cost)
+        return commit(self, cost, now)
+
+    calls = Calls(policy)
+    await calls.start("x")
+    limiters = [line.limiter for limits in calls.pipeline.states.values() for line in limits.lines.values()]
+    monkeypatch.setattr(Limiter, "commit", counted)
+    for cost in (0.0, 0.5, limiters[0].left - 0.5):
+        await calls.start("x", cost=cost)
+    assert ([limiter.left for limiter in limiters], asked) == ([0.0] * len(limiters), [])
+    asyncio.get_running_loop().advance(1.04 - clock())  # type: ignore[attr-defined]
+    await calls.start("x")
+    asked.clear()
+    asyncio.get_running_loop().advance(limiters[0].until - clock())  # type: ignore[attr-defined]
+    assert clock() == limiters[0].until
+    await calls.start("x")
+    assert asked == [1.0] * len(limiters)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
