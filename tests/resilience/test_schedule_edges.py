@@ -78,3 +78,20 @@ def test_a_generator_of_nothing_has_no_waits() -> None:
         yield from ()
 
     assert waits(generator, "none", 60.0, 2) == [None, None]
+
+
+@pytest.mark.parametrize(("jitter", "waits_at_all"), [("none", 0), ("full", 0), ("equal", 0), ("additive", 3)])
+def test_dice_are_thrown_only_where_they_can_move_a_wait_of_nothing(jitter: str, waits_at_all: int) -> None:
+    """A jitter that adds something is asked; the others leave the pipeline's dice alone."""
+    dice, untouched = random.Random(5), random.Random(5)
+    following = schedule(0, jitter, 60.0, dice)
+    found = [following(OSError()) for _ in range(3)]
+    assert sum(wait > 0 for wait in found) == waits_at_all
+    assert (dice.getstate() == untouched.getstate()) == (waits_at_all == 0)
+
+
+def test_an_interval_may_be_less_than_a_second() -> None:
+    """In a list of several as well."""
+    wait = {"constant": {"interval": [0.5, 0]}}
+    assert Retry(on=OSError, wait=wait).wait == wait
+    assert waits(wait, "none", 60.0, 3) == [0.5, 0, None]

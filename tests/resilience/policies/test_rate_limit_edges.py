@@ -221,7 +221,7 @@ async def test_a_short_pause_refuses_nobody_who_is_in_time() -> None:
 @virtual
 async def test_a_stall_refuses_those_who_can_no_longer_be_served() -> None:
     """One was sent two seconds after its turn: so much later is the next one's, who is told then."""
-    calls = Calls(RateLimit("1/10s", max_wait=21))
+    calls = Calls(RateLimit("1/10s", max_wait=22))
     await calls.start("x")
     first, second = calls.start("x"), calls.start("x")
     await asyncio.sleep(0)
@@ -426,6 +426,17 @@ async def test_a_second_pause_of_an_operation_counts_nobody_twice() -> None:
     assert await waiting == "x"
     assert clock() == 6
     assert calls.pipeline.status()["rate_limit"]["op:x"]["used"] == 1
+
+
+@virtual
+async def test_the_status_of_a_pause_says_whom_it_holds_up() -> None:
+    """Also those who waited before it came."""
+    calls = Calls(RateLimit("1/10s"))
+    running = calls.throttled_later(1, 30)
+    waiting = [calls.start("x") for _ in range(3)]
+    await asyncio.sleep(2)
+    assert calls.pipeline.status()["rate_limit"]["op:x"]["waiting"] == 3
+    await asyncio.gather(running, *waiting, return_exceptions=True)
 
 
 # -- the ends of waits ----------------------------------------------------------------------------------------
