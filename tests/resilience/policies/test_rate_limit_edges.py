@@ -146,6 +146,22 @@ async def test_those_who_leave_in_one_tick_set_one_timer(looks: Looks) -> None:
 
 
 @virtual
+async def test_the_last_one_takes_the_timer_along() -> None:
+    """In the very tick in which it leaves, or when it is let go."""
+    calls = Calls(RateLimit("1/10s"))
+    await calls.start("x")
+    for leaves in (True, False):
+        last = calls.start("x")
+        await asyncio.sleep(0)
+        queue = calls.pipeline.states["rate_limit"].line("default").queue
+        assert queue._timer is not None
+        if leaves:
+            last.cancel()
+        await asyncio.wait((last,))
+        assert queue._timer is None
+
+
+@virtual
 async def test_a_pause_makes_everybody_look_once(looks: Looks) -> None:
     """When it comes; not again at every turn that follows."""
     calls = Calls(RateLimit("2/10s"))
