@@ -61,8 +61,7 @@ class Limiter:
         self._full = count * (1 + 1e-9)  # sums of fractions such as 0.1 are not exact
         self._span = window * (1 + _LATE + _OWN)
         self._grain = window * _GRAIN
-        paced = _UNPACED < count < math.inf
-        self._spacing = window / (count * _PACE) if paced else 0.0
+        self._spacing = window / (count * _PACE) if count > _UNPACED else 0.0
         self._slack = (max(_UNPACED, count * _BURST) - 1) * self._spacing
 
     def forget(self) -> None:

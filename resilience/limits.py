@@ -129,11 +129,11 @@ class Limits:
             divert(line, self.lines.values(), lambda other: _name(other, scope) == name)
 
     def distance(self, scope: str) -> int:
-        """How well a pause of this scope fits here: exactly, then the next wider key, then the next narrower."""
+        """How badly a pause of this scope fits: well if exactly, then the next wider key, then the next narrower."""
         reach = _REACH.get(scope, 0)
         if self.reach is None:
             return 10
-        return self.reach - reach if self.reach >= reach else 20 + reach - self.reach
+        return self.reach if self.reach >= reach else 20 - self.reach
 
     @property
     def narrow(self) -> bool:

@@ -77,7 +77,7 @@ class Waiter:
         self.cost = call.op.cost
         self.most = most
         self.deadline = math.inf if call.deadline is None else call.deadline
-        self.at = -math.inf
+        self.at: float
         self.turn = turn
         self.route: Route
         self.entries: list[Entry] = []  # one for each line of the route, once it has been let go

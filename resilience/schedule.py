@@ -140,11 +140,11 @@ _seen: dict[int, tuple[WaitGenerator, Next, list[float | None]]] = {}
 
 def _shared(generator: WaitGenerator, cap: float) -> Next:
     """A generator *object* can run only once: its values are remembered, and every call begins with the first."""
-    if getattr(generator, "__name__", "") == "runtime":  # depends on what is sent, and remembers nothing
-        return _drive(generator, cap)
     if id(generator) not in _seen:
         _seen[id(generator)] = (generator, _drive(generator, cap), [])
     _, drive, values = _seen[id(generator)]
+    if getattr(generator, "__name__", "") == "runtime":  # depends on what is sent, and remembers nothing
+        return drive
     position = -1
 
     def next_wait(sent: Any) -> float | None:
@@ -175,11 +175,11 @@ def _additive(rng: random.Random, cap: float) -> Callable[[float], float]:
 
 def _decorrelated(rng: random.Random, cap: float) -> Callable[[float], float]:
     """AWS, "Exponential Backoff And Jitter": between the base and three times the last wait."""
-    base = last = -1.0
+    base = last = 0.0
 
     def spread(value: float) -> float:
         nonlocal base, last
-        if base < 0:
+        if base <= 0.0:  # the first wait, or nothing but waits of nothing so far
             base = last = value
         last = min(cap, rng.uniform(base, max(base, last * 3)))
         return last

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from asyncio import AbstractEventLoop, Handle
-from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 
@@ -23,7 +22,7 @@ from .line import Line, Route, Waiter
 
 __all__ = ["Queue", "queue_of"]
 
-_STALE = 64  # waits that are over may lie about among the ends, up to so many more than twice those that are not
+_MOST_ENDS = 64  # in memory before those of waits that are over are dropped
 
 
 def queue_of(line: Line) -> Queue:
@@ -37,13 +36,13 @@ def queue_of(line: Line) -> Queue:
 class Queue:
     """Who waits for limits that have to do with one another, by route, and the timer that serves them all."""
 
-    __slots__ = ("_ends", "_loop", "_review", "_routes", "_soon", "_timer", "_waiting", "due", "into")
+    __slots__ = ("_ends", "_loop", "_review", "_routes", "_soon", "_sweep_at", "_timer", "due", "into")
 
     def __init__(self) -> None:
         self.into: Queue | None = None  # the queue that has taken this one's place
         self._routes: dict[tuple[Line, ...], Route] = {}  # those on which somebody waits
-        self._waiting = 0
         self._ends: list[tuple[float, int, Waiter]] = []  # a heap: when whose wait is over; some have left since
+        self._sweep_at = _MOST_ENDS
         self._review = False  # does somebody wait perhaps who can no longer be served in time?
         self._soon = False  # is the timer only there to look again, after all that happens in this tick?
         self.due = -math.inf  # when the timer rings
@@ -78,7 +77,6 @@ class Queue:
         other.adopt(self._loop, name)
         other._arm(None)
         self._routes |= other._routes
-        self._waiting += other._waiting
         self._ends += other._ends
         heapify(self._ends)
         self._review |= other._review
@@ -104,9 +102,8 @@ class Queue:
             heappush(self._ends, (end, waiter.number, waiter))
             if end < self.due:
                 self._arm(end)
-            if len(self._ends) > _STALE + 2 * self._waiting:
-                self._ends = [entry for entry in self._ends if entry[2] in entry[2].route.waiters]
-                heapify(self._ends)
+            if len(self._ends) > self._sweep_at:
+                self._sweep()
         return waiter
 
     def remove(self, waiter: Waiter) -> bool:
@@ -120,7 +117,6 @@ class Queue:
             del self._routes[route.lines]
         for line in route.lines:
             line.needed -= 1
-        self._waiting -= 1
         return True
 
     def divert(self, line: Line, among: set[Line], concerns: Callable[[Call], bool]) -> None:
@@ -130,12 +126,10 @@ class Queue:
         if not moving:
             return
         self.absorb(queue_of(line), line.name)
-        for waiter in moving:
+        for waiter in moving:  # those of one route stay in order: nobody waits where they go, the line is new to all
             lines = (line, *waiter.route.lines)
             self.remove(waiter)
             self._put(waiter, lines)
-        for route in {waiter.route for waiter in moving}:
-            route.waiters = OrderedDict.fromkeys(sorted(route.waiters, key=lambda waiter: waiter.number))
         self.changed(review=True)
 
     def changed(self, review: bool = False) -> None:
@@ -166,7 +160,6 @@ class Queue:
         for line in lines:
             line.needed += 1
             line.limiter.close()
-        self._waiting += 1
         return route
 
     def _ring(self) -> None:
@@ -196,17 +189,18 @@ class Queue:
             short = route.short(waiter.cost, now)
             if first is not None and not short:
                 short = _delayed(first, turn, waiter, now)
-            at = max(short.values(), default=now)
+            line = max(short, key=short.__getitem__, default=route.lines[0])
+            at = short.get(line, now)
             if waiter.turn.done():  # cancelled in this very tick
                 self.remove(waiter)
             elif waiter.late(at) if short else now >= waiter.deadline:
-                self._refuse(waiter, *route.soonest(waiter.cost, 0.0, now), now)
+                self._refuse(waiter, at, line, now)
             elif not short and barred.isdisjoint(route.lines):
                 self._grant(waiter, now)
             else:
                 if first is None:
                     first, turn = waiter, route.together(waiter.cost, now)
-                barred.update(line for line in short if short[line] == at)
+                barred.update(other for other in short if short[other] == at)
                 wake = min(wake, at if short else math.inf)
                 heappop(heads)
                 continue
@@ -225,7 +219,7 @@ class Queue:
     def _refuse(self, waiter: Waiter, at: float, line: Line, now: float) -> None:
         self.remove(waiter)
         why = "paused by the server" if line.limiter.paused_until > now else "used up"
-        limit = "deadline" if at >= waiter.deadline or now >= waiter.deadline else "longest wait allowed"
+        limit = "deadline" if at >= waiter.deadline else "longest wait allowed"
         error = RateLimited(f"{line.name} is {why} beyond the {limit}", retry_after=at - now if at > now else None)
         waiter.turn.set_exception(error)
 
@@ -246,6 +240,12 @@ class Queue:
             route = waiter.route
             if waiter in route.waiters and not waiter.turn.done():
                 self._refuse(waiter, *route.soonest(waiter.cost, route.ahead(waiter), now), now)
+
+    def _sweep(self) -> None:
+        """Forget when the waits end that are over already."""
+        self._ends = [entry for entry in self._ends if entry[2] in entry[2].route.waiters]
+        heapify(self._ends)
+        self._sweep_at = max(_MOST_ENDS, 2 * len(self._ends))
 
     def _arm(self, at: float | None) -> None:
         if self._timer is not None:

@@ -81,7 +81,7 @@ def _depart(waiter: Waiter, now: float) -> None:
         if now - waiter.at > line.limiter.tolerance:
             line.limiter.undo(waiter.entries[index], waiter.cost)
             waiter.entries[index] = line.limiter.commit(waiter.cost, now)
-            queue_of(line).changed()
+            line.changed()
 
 
 def _leave(waiter: Waiter) -> None:

@@ -154,6 +154,16 @@ def test_a_sample_out_of_range_counts_as_the_nearest_that_is(seconds: float) -> 
     assert found == (1e-5 if seconds < 1 else pytest.approx(1000, rel=0.05))
 
 
+def test_a_generation_is_not_begun_twice() -> None:
+    """Whoever comes in its first moment finds it begun: nothing is summed up anew."""
+    latency = Latency(60)
+    latency.add(0.1, 100.0)
+    earlier = latency._earlier
+    latency.add(0.1, 100.0)
+    latency.quantile(0.5, 100.0)
+    assert latency._earlier is earlier
+
+
 def test_memory_is_bounded() -> None:
     """A million samples over many windows take what a few take."""
     latency = Latency(1.0)

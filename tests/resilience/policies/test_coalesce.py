@@ -664,26 +664,29 @@ async def test_an_observer_more_changes_nothing() -> None:
 def test_another_event_loop_begins_with_none() -> None:
     """Nobody can wait for what runs in another loop."""
 
-    async def begin() -> None:
-        start(pipeline, script)
+    async def begin() -> asyncio.Task[Any]:
+        task = start(pipeline, script)
         await turns()
         assert counts(pipeline)["active"] == 1
+        return task  # nothing else holds it: it would go with the next collection of garbage
 
     async def again() -> None:
         assert await pipeline.run(script, op=READ) == "answer"
         await pipeline.aclose()
+        gc.collect()
         assert counts(pipeline) == {"waiting": 1, "flights": 2}
 
     pipeline = Pipeline(Coalesce())
     script = Script(never, "answer")
     one, two = VirtualLoop(), VirtualLoop()
-    one.run_until_complete(begin())
+    waits = one.run_until_complete(begin())
     two.run_until_complete(again())
     two.close()
     for task in asyncio.all_tasks(one):
         task.cancel()
     one.run_until_complete(turns())
     one.close()
+    assert waits.cancelled()
     assert counts(pipeline) == {"flights": 2}
 
 
