@@ -24,7 +24,6 @@ from .query import FilterError
 if TYPE_CHECKING:
     from .guard import Guard
     from .live import Live
-    from .metering import Metering
     from .store import Store
     from .stream import Hub
 
@@ -40,11 +39,9 @@ _MOST_WAITING = 16  # questions, and requests with spans, at once
 class Api:
     """All handlers."""
 
-    def __init__(
-        self, live: Live, store: Store, hub: Hub, guard: Guard, metering: Metering, settle: Callable[[], None]
-    ) -> None:
+    def __init__(self, live: Live, store: Store, hub: Hub, guard: Guard, settle: Callable[[], None]) -> None:
         self._settle = settle  # what has ended is to be found, though it comes to the store a moment later
-        self._live, self._store, self._hub, self._guard, self._metering = live, store, hub, guard, metering
+        self._live, self._store, self._hub, self._guard = live, store, hub, guard
         self._pages = Pages()
         self._asker = ThreadPoolExecutor(1, "dashboard-ask")
         self._taker = ThreadPoolExecutor(1, "dashboard-take")
@@ -227,7 +224,7 @@ class Api:
         return _json({"ok": True})
 
     async def scrape(self, request: web.Request) -> web.Response:
-        found = self._metering.render(request.headers.get("Accept", ""))
+        found = self._live.metering.render(request.headers.get("Accept", ""))
         if found is None:
             raise web.HTTPNotFound(text="no calls are counted here: this dashboard watches no pipelines")
         kind, text = found

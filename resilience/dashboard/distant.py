@@ -53,15 +53,15 @@ class Distant:
         if row is None:
             if len(self.rows) >= _MOST:
                 del self.rows[next(iter(self.rows))]
-            row = self.rows[key] = Row(key[1])
+            row = self.rows[key] = Row(*key)
         now = self._now()
         row.turn_if_due(now)
         probability = number(call, "resilience.sampling.probability", 1.0)
         weight = 1 / min(max(probability, 1e-4), 1.0)
         for span in attempts:
             kind, outcome = text(span, "resilience.attempt.kind"), outcome_of(span)
-            if kind in row.attempts:
-                row.attempts[kind] += weight
+            if kind in row.kinds:
+                row.kinds[kind] += weight
             if outcome == "ok":
                 row.good += weight
             elif outcome not in ("refused", "cancelled") or error_of(span) == "timeout":

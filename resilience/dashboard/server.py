@@ -23,7 +23,6 @@ from .api import MOST_BODY, STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
 from .live import Live
-from .metering import Metering
 from .settings import check_place
 from .store import Store
 from .stream import Hub
@@ -64,11 +63,11 @@ class Dashboard:
             store if isinstance(store, Store) else Store(path=None if store is None else os.fspath(store))
         )
         self.live = Live(store=self.store)
-        self._tracing, self._metering = Tracing(self.store), Metering()
+        self._tracing = Tracing(self.store)
         self._guard = Guard(host, token, allowed_hosts)
         self._hub = Hub(self.live, self.store)
         self.live.controls, self.live.csrf = controls, self._guard.csrf
-        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering, self._tracing.settle)
+        self._api = Api(self.live, self.store, self._hub, self._guard, self._tracing.settle)
         self._doors: Doors
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -96,7 +95,6 @@ class Dashboard:
         found = list(_flat(pipelines))
         self._pipelines = [one for one in self._pipelines if all(one is not other for other in found)]
         self._tracing.leave(found)
-        self._metering.leave(found)
         self.live.forget(*found)
 
     async def start(self) -> None:
@@ -129,7 +127,6 @@ class Dashboard:
 
     def _observe(self, pipelines: Sequence[Pipeline]) -> None:
         self._tracing.follow(pipelines)
-        self._metering.follow(pipelines)
         self.live.watch(*pipelines)
 
     async def aclose(self) -> None:
@@ -137,7 +134,6 @@ class Dashboard:
         server, self._server = self._server, None
         runner, self._runner = self._runner, None
         self._tracing.close()
-        self._metering.leave()
         self.live.forget(*(tally.pipeline for tally in self.live.tallies))
         if server is not None and runner is not None:
             server.close()

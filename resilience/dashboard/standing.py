@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .tally import WAITS, Tally
+from ..telemetry.histograms import BOUNDS
+from .tally import Tally
 
 __all__ = ["Standing"]
 
 _FRESH = 60.0  # seconds for which what a server said of its limit is worth showing
+_EDGES = (*(bound * 1000 for bound in BOUNDS), None)  # milliseconds
 _MODES = {"forced_open": "forced open", "disabled": "disabled", "shadow": "shadow"}
 
 
@@ -104,7 +106,6 @@ class Standing:
     def _pools(self, tally: Tally, key: str, state: Any) -> Iterator[dict[str, Any]]:
         row = state.status()
         opened, requests = row.get("connections_opened", row["opened"]), row["requests"]
-        counts = zip(WAITS, tally.waits, strict=True)
         yield {
             "name": key.partition(":")[2] or key,
             **{field: row.get(field) for field in ("active", "idle", "waiting", "limit")},
@@ -112,7 +113,7 @@ class Standing:
             "renewed": row["renewed"],
             "requests": requests,
             "reuse": max(0.0, 1.0 - opened / requests) if requests else None,
-            "waits": [{"le_ms": None if le == WAITS[-1] else le * 1000, "count": count} for le, count in counts],
+            "waits": _waits(tally),
         }
 
     def _chaos(self, tally: Tally, key: str, state: Any) -> Iterator[dict[str, Any]]:
@@ -149,7 +150,11 @@ def _each(status: Mapping[str, Any], field: str) -> Iterable[tuple[str, Mapping[
 def _server(tally: Tally, name: str) -> dict[str, Any] | None:
     """What the server said lately: about the operation of this name, else the tightest of its words."""
     now = tally.now()
-    reports = {op: (report, now - at) for op, (report, at) in list(tally.reports.items()) if 0 <= now - at <= _FRESH}
+    reports = {
+        op.op: (op.limits, now - op.limits_at)
+        for op in tally.operations
+        if op.limits is not None and 0 <= now - op.limits_at <= _FRESH
+    }
     found = reports.get(name)
     if found is None and reports:
         found = min(reports.values(), key=lambda pair: pair[0].remaining / pair[0].limit if pair[0].limit else 0.0)
@@ -158,3 +163,10 @@ def _server(tally: Tally, name: str) -> dict[str, Any] | None:
     report, age = found
     left = None if report.reset_in is None else max(0.0, report.reset_in - age)
     return {"limit": report.limit, "remaining": report.remaining, "reset_in_s": left, "age_s": age}
+
+
+def _waits(tally: Tally) -> list[dict[str, Any]]:
+    """How often calls waited how long for the resource and for a connection of it."""
+    waits = [op.waits[why].counts for op in tally.operations for why in ("pool", "connection") if why in op.waits]
+    counts = list(map(sum, zip(*waits, strict=True))) if waits else [0] * (len(BOUNDS) + 1)
+    return [{"le_ms": le, "count": count} for le, count in zip(_EDGES, counts, strict=True)]
