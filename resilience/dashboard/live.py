@@ -8,17 +8,15 @@ changed since is not computed again: a snapshot is built on the event loop of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..telemetry.histograms import quantiles
-from ..telemetry.measures import Operation
-from ..telemetry.recent import QUANTILES, Mark, Minute, Recent
 from .distant import Distant
 from .metering import Metering
+from .shown import Shown
 from .standing import Standing
-from .tally import OUTCOMES, Row, Tally
+from .tally import Tally
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = ["Live"]
-
-_NAMES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
-_AT_ONCE = 40  # operations whose percentiles are worked out anew for one snapshot, those that are oldest
 
 
 class Live:
@@ -40,7 +35,7 @@ class Live:
         self._standing = Standing()
         self._distant = Distant()
         self._described: list[dict[str, Any]] = []
-        self._shown: dict[tuple[int, str, str], tuple[Minute, tuple[Any, ...], Mapping[str, Any]]] = {}
+        self._shown = Shown()
         self.metering = Metering()
         self.tallies: list[Tally] = []
         self.controls = False
@@ -74,25 +69,18 @@ class Live:
     @property
     def version(self) -> tuple[float, ...]:
         """Differs when a snapshot would show something new, but for the passing of time."""
-        operations = [op for op, _ in self._operations()]
-        begun = sum(op.begun for op in operations)
-        well = sum(op.ok.sum + op.attempt_ok.sum for op in operations)
-        ill = sum(sum(op.failures.values()) + sum(op.attempts.values()) for op in operations)
-        return (begun, well, ill, sum(tally.version for tally in self.tallies), self._distant.version)
-
-    def _operations(self) -> list[tuple[Operation, Callable[[], float]]]:
-        """All that is counted here, each once though several pipelines may have one name, with its clock."""
-        found = {id(op): (op, tally.now) for tally in self.tallies for op in tally.operations}
-        return list(found.values())
+        stamps = [op.stamp for tally in self.tallies for op in tally.operations]
+        changes = sum(tally.version for tally in self.tallies)
+        return (*map(sum, zip(*stamps, strict=True)), changes, self._distant.version)
 
     def snapshot(self, now: float | None = None) -> dict[str, Any]:
         """All of it; `now` in epoch seconds, of the system's clock if left out."""
         at = (time.time() if now is None else now) * 1000
         here = time.monotonic()
-        counted: list[tuple[Operation | Row, Recent, float]] = []
-        for op, clock in self._operations():
-            counted.append((op, op.remember(), clock()))
-        counted += [(row, row.recent, here) for row in list(self._distant.rows.values())]
+        counts = {id(op): (op, tally.now()) for tally in self.tallies for op in tally.operations}
+        headline, ops = self._shown.read(
+            [*counts.values(), *((row, here) for row in list(self._distant.rows.values()))]
+        )
         standing = self._standing.rows(self.tallies)
         standing["breakers"] += self._distant.breakers(at)
         standing["limits"] += self._distant.limits(at)
@@ -104,64 +92,13 @@ class Live:
             "controls": self.controls,
             "csrf": self.csrf if self.controls else None,
             "processes": [] if store is None else store.processes(),
-            **self._counts(counted),
+            "headline": headline,
+            "ops": ops,
             **standing,
             "store": None if store is None else store.status(),
             "exporter": None,
             "pipelines": self._described,
         }
-
-    def _counts(self, counted: Sequence[tuple[Operation | Row, Recent, float]]) -> dict[str, Any]:
-        """``headline`` and ``ops``."""
-        minutes = [recent.minute(now) for _, recent, now in counted]
-        old = [(recent.refreshed, i) for i, (_, recent, now) in enumerate(counted) if recent.stale(now)]
-        for _, i in sorted(old)[:_AT_ONCE]:
-            counted[i][1].refresh(counted[i][2])
-        total = Mark._make(map(sum, zip(*(minute.added for minute in minutes), strict=True))) if minutes else Mark()
-        rows = [self._op(op, recent, minute) for (op, recent, _), minute in zip(counted, minutes, strict=True)]
-        if len(self._shown) > len(rows):
-            self._shown = {_key(op): self._shown[_key(op)] for op, _, _ in counted}
-        cells = [recent.cells for _, recent, _ in counted if recent.cells]
-        return {"headline": _headline(total, [sum(cell) for cell in zip(*cells, strict=True)]), "ops": rows}
-
-    def _op(self, op: Operation | Row, recent: Recent, minute: Minute) -> Mapping[str, Any]:
-        """Counts since the beginning; shares, percentiles and both lines of the last minute."""
-        key = _key(op)
-        known = self._shown.get(key)
-        if known is not None and known[0] is minute and known[1] is recent.percentiles:
-            return known[2]
-        outcomes = dict.fromkeys(OUTCOMES, 0) | op.outcomes
-        row = {
-            "pipeline": op.pipeline,
-            "op": op.op,
-            "calls": sum(outcomes.values()),
-            "ok": outcomes["ok"],
-            "effective": minute.added.effective,
-            "actual": minute.added.actual,
-            "attempts": dict(op.kinds),
-            "outcomes": outcomes,
-            **dict(zip(_NAMES, recent.percentiles, strict=True)),
-            "rate": minute.rate,
-            "errors": minute.errors,
-        }
-        self._shown[key] = minute, recent.percentiles, row
-        return row
-
-
-def _key(op: Operation | Row) -> tuple[int, str, str]:
-    return id(op), op.pipeline, op.op
-
-
-def _headline(total: Mark, cells: list[float]) -> dict[str, Any]:
-    return {
-        "calls": total.calls,
-        "effective": total.effective,
-        "actual": total.actual,
-        "attempts_per_call": total.attempts / total.calls if total.calls else None,
-        "rate": total.calls / 60,
-        **dict(zip(_NAMES, quantiles(cells, *QUANTILES), strict=True)),
-        "backoff_share": min(1.0, total.backoff / total.seconds) if total.seconds else None,
-    }
 
 
 _found = ""

@@ -69,6 +69,15 @@ class Row:
             self.errors += weight
         self.buckets[bisect_left(FINE, seconds)] += weight
 
+    def remember(self) -> Recent:
+        """Its last minute."""
+        return self.recent
+
+    @property
+    def stamp(self) -> tuple[float, ...]:
+        """Differs when anything was counted."""
+        return (self.calls,)
+
     def mark(self) -> Mark:
         """How far it has come."""
         outcomes, attempts = self.outcomes, sum(self.kinds.values())

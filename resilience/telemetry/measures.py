@@ -41,17 +41,17 @@ class Operation:
     error type) are the same for attempts, `originals` the first attempts that succeeded, which `attempts` leaves out.
     `waits`: by cause. `http`: requests by `HttpKey`. `connections`: by ``"new"`` and ``"reused"``. `limits`: what the
     server said last, `limits_at` when (the event loop's time). `recent` tells of the last minute, is to be called
-    when `due`, and is None as long as nobody asked for it.
+    when `due`, and is None as long as nobody asked for it. `ill` counts all that was not counted the short way.
     """
 
     __slots__ = (
-        "attempt_ok", "attempt_others", "attempts", "begun", "connections", "due", "failures", "http", "limits",
+        "attempt_ok", "attempt_others", "attempts", "begun", "connections", "due", "failures", "http", "ill", "limits",
         "limits_at", "ok", "op", "originals", "others", "pipeline", "recent", "waits",
     )  # fmt: skip
 
     def __init__(self, pipeline: str, op: str) -> None:
         self.pipeline, self.op = pipeline, op
-        self.begun = self.originals = 0
+        self.begun = self.originals = self.ill = 0
         self.ok, self.attempt_ok = Durations(), Histogram()
         self.others: dict[str, Durations] = {}
         self.attempt_others: dict[str, Histogram] = {}
@@ -69,6 +69,7 @@ class Operation:
 
     def call_failed(self, seconds: float, outcome: str, error_type: str) -> None:
         """A call ended otherwise than well."""
+        self.ill += 1
         _in(self.others, outcome, Durations).record(seconds)
         key = bounded(self.failures, (outcome, error_type), (outcome, OTHER_ERROR), _MOST_ERRORS)
         self.failures[key] = self.failures.get(key, 0) + 1
@@ -86,6 +87,7 @@ class Operation:
             self._attempt(attempt.kind, "ok", "")
 
     def _attempt(self, kind: str, outcome: str, error_type: str) -> None:
+        self.ill += 1
         other = (kind, outcome, OTHER_ERROR)
         key = bounded(self.attempts, (kind, outcome, error_type), other, 4 * _MOST_ERRORS)
         self.attempts[key] = self.attempts.get(key, 0) + 1
@@ -146,17 +148,24 @@ class Operation:
             self.due = self.recent.due
         return self.recent
 
+    @property
+    def stamp(self) -> tuple[float, ...]:
+        """Differs when anything was counted. Costs less than to look what."""
+        return self.begun, self.ok.sum, self.attempt_ok.sum, self.ill
+
     def mark(self) -> Mark:
         """How far it has come."""
-        others = self.outcomes
-        ok, cancelled = others.pop("ok"), others.get("cancelled", 0)
-        calls, good = ok + sum(others.values()), self.attempt_ok.count
-        failed = {outcome: found.count for outcome, found in list(self.attempt_others.items())}
-        bad = sum(failed.values()) - failed.get("refused", 0) - failed.get("cancelled", 0)
+        ok, good = self.ok.count, self.attempt_ok.count
+        if not self.ill and not self.waits:
+            return Mark(ok, ok, 0, 0, good, 0, good, self.ok.sum, 0.0)
+        ended = {outcome: found.count for outcome, found in list(self.others.items())}
+        lost = {outcome: found.count for outcome, found in list(self.attempt_others.items())}
+        calls, cancelled = ok + sum(ended.values()), ended.get("cancelled", 0)
+        attempts, silent = good + sum(lost.values()), lost.get("refused", 0) + lost.get("cancelled", 0)
         seconds = self.ok.sum + sum(found.sum for found in list(self.others.values()))
         backoff = sum(self.waits[why].sum for why in ("backoff", "retry_after") if why in self.waits)
-        attempts = good + sum(failed.values())
-        return Mark(calls, ok, calls - ok - cancelled, cancelled, good, bad, attempts, seconds, backoff)
+        errors, bad = calls - ok - cancelled, attempts - good - silent
+        return Mark(calls, ok, errors, cancelled, good, bad, attempts, seconds, backoff)
 
     def cells(self) -> Sequence[float]:
         """How long calls took, however they ended: the cells of a fine histogram. Not to be changed."""

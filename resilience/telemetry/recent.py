@@ -77,11 +77,11 @@ class Recent:
     """The last minute of one thing. Times are on a clock of its owner's, in seconds.
 
     `due` is when `turn` wants to be called next, before anything is added. `percentiles` are in milliseconds, for
-    `QUANTILES`; they and `cells`, the minute's histogram, are as of the last `refresh`.
+    `QUANTILES`; they and `cells`, the minute's histogram, are worked out once a second, when `minute` is asked.
     """
 
-    __slots__ = ("_copied", "_copy_at", "_counts", "_errors", "_last", "_marks", "_minute", "_rate", "_seen", "cells",
-                 "due", "percentiles", "refreshed")  # fmt: skip
+    __slots__ = ("_copied", "_copy_at", "_counts", "_errors", "_fresh_until", "_last", "_marks", "_rate", "cells",
+                 "due", "percentiles")  # fmt: skip
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
@@ -90,14 +90,12 @@ class Recent:
         self._errors: deque[float] = deque(repeat(0, SECONDS - 1), SECONDS - 1)
         self._last = Mark()
         self._copied: list[float] = []
-        self._seen: tuple[Mark, float] | None = None
-        self._minute = Minute(Mark(), [], [])
-        self.due = self._copy_at = self.refreshed = -math.inf
+        self.due = self._copy_at = self._fresh_until = -math.inf
         self.cells: Sequence[float] = ()
         self.percentiles = _NONE
 
-    def turn(self, now: float) -> None:
-        """A new second: note how far it has come, for each second since the last time."""
+    def turn(self, now: float) -> Mark:
+        """A new second: note how far it has come, for each second since the last time. Returns that."""
         mark, second = self._counts.mark(), math.floor(now)
         if self.due == -math.inf:
             missed = SECONDS
@@ -112,28 +110,18 @@ class Recent:
         self._marks.extend(repeat((mark, self._copied), missed))
         self._last = mark
         self.due = second + 1
+        return mark
 
     def minute(self, now: float) -> Minute:
-        """The last minute; the same object as long as nothing was added and the second is the same."""
-        if now >= self.due:
-            self.turn(now)
-        mark = self._counts.mark()
-        if self._seen != (mark, self.due):
-            self._seen = mark, self.due
-            before = self._last
-            rate = [*self._rate, mark.calls - before.calls]
-            self._minute = Minute(mark - self._marks[0][0], rate, [*self._errors, mark.errors - before.errors])
-        return self._minute
-
-    def stale(self, now: float) -> bool:
-        """Have the percentiles grown old? After `minute`."""
-        if self._minute.added.calls:
-            return now >= self.refreshed + _FRESH
-        self.cells, self.percentiles = (), _NONE
-        return False
-
-    def refresh(self, now: float) -> None:
-        """Work out the percentiles anew: some microseconds."""
-        self.cells = list(map(sub, self._counts.cells(), self._marks[0][1]))
-        self.percentiles = tuple(quantiles(self.cells, *QUANTILES))
-        self.refreshed = now
+        """The last minute as it stands now."""
+        mark = self.turn(now) if now >= self.due else self._counts.mark()
+        before, first = self._last, self._marks[0]
+        added = mark - first[0]
+        if not added.calls:
+            self.cells, self.percentiles = (), _NONE
+        elif now >= self._fresh_until:
+            self._fresh_until = now + _FRESH
+            self.cells = list(map(sub, self._counts.cells(), first[1]))
+            self.percentiles = tuple(quantiles(self.cells, *QUANTILES))
+        rate = [*self._rate, mark.calls - before.calls]
+        return Minute(added, rate, [*self._errors, mark.errors - before.errors])

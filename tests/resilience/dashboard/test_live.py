@@ -28,6 +28,7 @@ from resilience.call import Call, LimitReport, takes_call
 from resilience.dashboard.distant import Distant
 from resilience.dashboard.live import Live
 from resilience.dashboard.rows import Span
+from resilience.dashboard.shown import AT_ONCE
 from resilience.dashboard.store import Store
 from resilience.dashboard.tally import Row, Tally
 from resilience.telemetry import Metrics
@@ -123,7 +124,6 @@ def test_quantiles_are_within_a_step() -> None:
     for number in range(1, 1001):
         row.ended(1.0, number / 1000)
     row.recent.minute(1.5)
-    row.recent.refresh(1.5)
     for q, found, wanted in zip((0.5, 0.9, 0.99, 0.999), row.recent.percentiles, (500, 900, 990, 999), strict=True):
         assert found == pytest.approx(wanted, rel=0.05)
         assert quantiles(row.recent.cells, q) == [found]
@@ -137,26 +137,35 @@ def test_quantiles_are_within_a_step() -> None:
 
 
 @virtual
-async def test_percentiles_are_renewed_once_a_second_those_of_forty_operations_at_once() -> None:
-    """The oldest first, so that each has its turn; what did not change is the same row as before."""
+async def test_a_snapshot_works_out_a_few_operations_anew_and_all_in_turn() -> None:
+    """New ones at once; of the others those first that were longest not. What did not change is the same row."""
     market = Pipeline(name="market")
     live = Live([market])
-    for number in range(100):
-        await market.run(Script(after(0.001)), op=Op(f"op {number}"))
 
-    def known() -> int:
-        return sum(row["p50_ms"] is not None for row in live.snapshot()["ops"])
+    async def calls(seconds: float) -> None:
+        for number in range(100):
+            await market.run(Script(after(seconds / 100)), op=Op(f"op {number}"))
 
-    assert [known() for _ in range(4)] == [40, 80, 100, 100]
-    assert live.snapshot()["headline"]["p50_ms"] == pytest.approx(1, rel=0.05)
-    before = one(live, "op 7")["p99_ms"]
-    await market.run(Script(after(9)), op=Op("op 7"))
-    assert all(row["p50_ms"] for row in live.snapshot()["ops"])
-    for _ in range(3):
+    await calls(0.1)
+    rows = live.snapshot()["ops"]
+    assert all((row["calls"], sum(row["rate"]), row["p50_ms"] is None) == (1, 1, False) for row in rows)
+    assert all(row is same for row, same in zip(rows, live.snapshot()["ops"], strict=True))
+    await calls(3)
+    counts = [sum(row["calls"] for row in live.snapshot()["ops"]) for _ in range(5)]
+    assert counts == [100 + AT_ONCE, 100 + 2 * AT_ONCE, 100 + 3 * AT_ONCE, 200, 200]
+    assert live.snapshot()["headline"]["calls"] == 200
+    assert all(row["p99_ms"] == pytest.approx(30, rel=0.05) for row in live.snapshot()["ops"])
+    await asyncio.sleep(2)
+    assert live.snapshot()["headline"]["p99_ms"] == pytest.approx(30, rel=0.05)
+    for _ in range(4):
         live.snapshot()
-    assert one(live, "op 7")["p99_ms"] > before
-    rows, again = live.snapshot()["ops"], live.snapshot()["ops"]
-    assert all(row is same for row, same in zip(rows, again, strict=True))
+    assert all((row["rate"][-1], sum(row["rate"])) == (0, 2) for row in live.snapshot()["ops"])
+    await asyncio.sleep(80)
+    for _ in range(4):
+        live.snapshot()
+    shown = live.snapshot()
+    assert all((row["calls"], sum(row["rate"]), row["p50_ms"]) == (2, 0, None) for row in shown["ops"])
+    assert (shown["headline"]["calls"], shown["headline"]["p50_ms"]) == (0, None)
 
 
 @virtual
