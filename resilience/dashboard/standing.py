@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from ..telemetry.histograms import BOUNDS
 from .tally import Tally
 
-__all__ = ["Standing"]
+__all__ = ["MOST_KEYS", "Standing"]
+
+MOST_KEYS = 64
+"""Keys of one state (hosts of a breaker, symbols of a limit) that are shown: a snapshot is built on the event loop."""
 
 _FRESH = 60.0  # seconds for which what a server said of its limit is worth showing
 _EDGES = (*(bound * 1000 for bound in BOUNDS), None)  # milliseconds
@@ -39,15 +43,15 @@ class Standing:
                     continue
                 seen.add(id(state))
                 where, how = read
-                made[where] += [{"pipeline": name, **row} for row in how(self, tally, key, state)]
+                rows = islice(how(self, tally, key, state), MOST_KEYS)
+                made[where] += [{"pipeline": name, **row} for row in rows]
         return made
 
     def _breakers(self, tally: Tally, key: str, circuits: Any) -> Iterator[dict[str, Any]]:
-        status = circuits.status()
-        for circuit in list(circuits):
-            row = status.get(circuit.key)
-            if row is None:
-                continue
+        if len(circuits) <= MOST_KEYS:
+            circuits.status()  # which forgets those that nobody has used for long
+        for circuit in list(circuits)[-MOST_KEYS:]:  # open and half-open ones come last, each kind in order of use
+            row = circuit.status()
             rules, store = circuit.rules, circuit.store
             mode = row.get("mode", "normal")
             seconds = store.until - circuit.now() if row["state"] == "open" and mode == "normal" else None
@@ -66,7 +70,7 @@ class Standing:
             }
 
     def _limits(self, tally: Tally, key: str, limits: Any) -> Iterator[dict[str, Any]]:
-        for name, row in limits.status().items():
+        for name, row in limits.status(MOST_KEYS).items():
             used, most = row["used"], row["limit"]
             yield {
                 "name": _named(key, name),

@@ -29,6 +29,7 @@ from resilience.dashboard.distant import Distant
 from resilience.dashboard.live import Live
 from resilience.dashboard.rows import Span
 from resilience.dashboard.shown import AT_ONCE
+from resilience.dashboard.standing import MOST_KEYS
 from resilience.dashboard.store import Store
 from resilience.dashboard.tally import Row, Tally
 from resilience.telemetry import Metrics
@@ -278,6 +279,30 @@ async def test_it_says_when_a_limit_will_be_empty() -> None:
         assert standing._empty_in(("p", "x"), 100, 100) == 0
     finally:
         module.time = clock
+
+
+@virtual
+async def test_of_very_many_keys_those_that_matter_are_listed() -> None:
+    """Open circuits and limits that calls wait for, then what was used last."""
+    by_host = Breaker(failure_rate=0.5, min_calls=1, key=lambda call: str(call.args[0]))
+    market = Pipeline(by_host, RateLimit("1/5s", key=lambda call: str(call.args[0]), max_wait=60), name="market")
+    live = Live([market])
+    with pytest.raises(ConnectionRefusedError):
+        await market.run(Script(ConnectionRefusedError()), 0, op=READ)
+    await market.run(Script("ok"), 1, op=READ)
+    waiting = asyncio.ensure_future(market.run(Script("ok"), 1, op=READ))
+    await asyncio.sleep(0)
+    for number in range(2, 500):
+        await market.run(Script("ok"), number, op=READ)
+    shown = live.snapshot()
+    breakers, limits = (
+        dict.fromkeys(row[name] for row in shown[where]) for where, name in (("breakers", "key"), ("limits", "name"))
+    )
+    assert len(breakers) == len(limits) == MOST_KEYS
+    assert {"0", *map(str, range(500 - MOST_KEYS + 1, 500))} == set(breakers)
+    assert {f"rate_limit {number}" for number in (1, *range(500 - MOST_KEYS + 1, 500))} == set(limits)
+    assert len(market.status()["rate_limit"]) == 500
+    waiting.cancel()
 
 
 @virtual
