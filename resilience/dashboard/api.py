@@ -20,6 +20,7 @@ from . import analysis, ingest, query
 from .controls import ControlError, control
 from .pages import LOGIN, Pages
 from .query import FilterError
+from .taking import take
 
 if TYPE_CHECKING:
     from .guard import Guard
@@ -196,16 +197,13 @@ class Api:
         body = await _body(request, MOST_BODY)
         encoding = request.headers.get("Content-Encoding", "")
 
-        def work() -> Any:
-            batch = ingest.read(body, content_type, encoding)
-            self._store.add(batch.spans)
-            return batch
-
         try:
-            batch = await self._run(self._taker, work)
+            batch, lots = await self._run(self._taker, lambda: take(self._store, body, content_type, encoding))
         except ingest.IngestError as error:
             raise refusal(error.status, str(error)) from None
-        self._live.heard(batch.spans)
+        for some in lots:  # on the loop, where the overview is read, so a few at a time
+            self._live.heard(some)
+            await asyncio.sleep(0)
         return batch
 
     # -- the rest -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ is one span. Wire format: https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .rows import (
@@ -26,7 +26,7 @@ from .rows import (
     tidy_text,
     tidy_time,
 )
-from .wire import Batch, IngestError, Limits
+from .wire import Batch, IngestError, Limits, Pace
 
 __all__ = ["read", "reply"]
 
@@ -35,7 +35,7 @@ _FIXED = {1: 8, 5: 4}
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 1, 1, 2, 2  # numbers of fields, outermost first
 
 
-def read(body: bytes, limits: Limits) -> Batch:
+def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
     """The spans of an `ExportTraceServiceRequest`. Raises `IngestError`."""
     try:
         from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -53,7 +53,7 @@ def read(body: bytes, limits: Limits) -> Batch:
                 service, instance = _who(Resource, part, limits)
         for number_inside, part in fields(resource_spans):
             if number_inside == _SCOPE_SPANS:
-                _scope(batch, Message, part, (service, instance), limits)
+                _scope(batch, Message, pace(fields(part)), (service, instance), limits)
     return batch
 
 
@@ -68,8 +68,10 @@ def _who(resource: Any, part: memoryview, limits: Limits) -> tuple[str, str]:
     return service_of(attributes), instance_of(attributes)
 
 
-def _scope(batch: Batch, message: Any, scope: memoryview, who: tuple[str, str], limits: Limits) -> None:
-    for number, part in fields(scope):
+def _scope(
+    batch: Batch, message: Any, scope: Iterable[tuple[int, memoryview]], who: tuple[str, str], limits: Limits
+) -> None:
+    for number, part in scope:
         if number != _SPANS:
             continue
         if len(batch.spans) + batch.rejected >= limits.spans:
