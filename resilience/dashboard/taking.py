@@ -1,4 +1,4 @@
-"""What the thread does that takes spans in: read them, keep them, and lay them ready for the event loop in small lots."""
+"""What the thread that takes spans in does: read them, keep them, and lay them ready for the loop in small lots."""
 
 from __future__ import annotations
 

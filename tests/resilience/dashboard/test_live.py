@@ -386,6 +386,20 @@ def test_spans_count_by_the_chance_that_they_were_kept_with() -> None:
     assert row.seconds == pytest.approx(1.01)
 
 
+def test_attempts_that_come_in_an_earlier_batch_than_their_call_are_counted_with_it() -> None:
+    """A sender's batch may end anywhere. Of attempts whose call never comes a bounded number waits."""
+    distant = Distant(lambda: 5.0)
+    distant.heard([attempt(2, 1), attempt(3, 1, resilience__attempt__kind="retry")])
+    assert distant.rows == {}
+    distant.heard([attempt(4, 1, resilience__attempt__kind="retry"), call(1)])
+    assert distant.rows["market", "ticker"].kinds == {"original": 1, "retry": 2, "hedge": 0, "probe": 0}
+    for number in range(3_000):
+        distant.heard([attempt(number, number + 10_000)])
+    for number in range(100):
+        distant.heard([attempt(number, 7)])
+    assert (len(distant._early), max(map(len, distant._early.values()))) == (2_000, 50)
+
+
 def test_hostile_spans_do_no_harm() -> None:
     """A probability of nothing, an unknown outcome, operations without end."""
     distant = Distant(lambda: 5.0)
