@@ -171,8 +171,8 @@ class Dashboard:
             return _refused(error)
         except TimeoutError:
             return _refused(web.HTTPRequestTimeout(text=f"not done within {SECONDS:g} s"))
-        except ConnectionError:
-            raise
+        except ConnectionError:  # it left: nobody will read this, and aiohttp would log a traceback for each
+            return web.Response(status=400)
         except Exception:
             _log.exception("the dashboard failed on %s; calls go on", request.match_info.route.resource)
             return _refused(web.HTTPInternalServerError(text="the dashboard failed; its log says why"))
