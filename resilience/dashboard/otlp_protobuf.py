@@ -43,17 +43,17 @@ def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
     except ImportError:
         raise IngestError(415, 'protobuf needs the extra "dashboard" of exchange-resilience; send JSON') from None
     batch = Batch("protobuf")
-    whole = memoryview(body)
-    for number, resource_spans in fields(whole):
+    whole, most = memoryview(body), limits.spans
+    for number, resource_spans in pace(fields(whole, most)):
         if number != _RESOURCE_SPANS:
             continue
         service, instance = "", ""
-        for number_inside, part in fields(resource_spans):
+        for number_inside, part in fields(resource_spans, most):
             if number_inside == _RESOURCE:
                 service, instance = _who(Resource, part, limits)
-        for number_inside, part in fields(resource_spans):
+        for number_inside, part in pace(fields(resource_spans, most)):
             if number_inside == _SCOPE_SPANS:
-                _scope(batch, Message, pace(fields(part)), (service, instance), limits)
+                _scope(batch, Message, pace(fields(part, 2 * most)), (service, instance), limits)
     return batch
 
 
@@ -88,10 +88,16 @@ def _scope(
             batch.spans.append(span) if span is not None else batch.reject("a span's ids are not valid")
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The length-delimited fields of a message: numbers and bytes; others are passed over. Raises `IngestError`."""
-    at, end = 0, len(message)
+def fields(message: memoryview, most: int) -> Iterator[tuple[int, memoryview]]:
+    """The length-delimited fields of a message: numbers and bytes; others are passed over. Raises `IngestError`.
+
+    Two bytes make a field, so a small request can hold a million: there may be `most`, of any kind.
+    """
+    at, end, left = 0, len(message), most
     while at < end:
+        left -= 1
+        if left < 0:
+            raise IngestError(413, f"a part of the request has more than {most} parts")
         key, at = _varint(message, at)
         number, kind = key >> 3, key & 7
         if kind == _LENGTH_DELIMITED:

@@ -8,11 +8,11 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from traces import START, attempt, call, hedged, ids, retried, span
 
 from resilience.dashboard import Dashboard, Store
