@@ -114,7 +114,7 @@ def test_traces_say_what_the_server_saw(stack: str, parenting: str) -> None:
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("slow_drip", "stall")])
 def test_each_fault_is_told_by_its_cause(fault: str) -> None:
-    """Alone, on connections that are reused: every request that the server saw is an attempt of that cause, or clean."""
+    """Alone, on connections that are reused: each request that the server saw is an attempt of that cause, or clean."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
