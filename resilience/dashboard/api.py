@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -34,6 +34,7 @@ STREAM = "/api/stream"
 """The one address that is answered without end."""
 MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
+_AT_ONCE = 100  # traces looked at before the next pause
 _MOST_WAITING = 16  # questions, and requests with spans, at once
 
 
@@ -113,7 +114,7 @@ class Api:
         asked = request.query
         since, until, limit = _number(asked, "since"), _number(asked, "until"), _whole(asked, "limit", 100, 1000)
         q, before = asked.get("q", ""), asked.get("before") or None
-        return await self._ask(lambda: query.listing(self._store.traces(), q, since, until, limit, before))
+        return await self._ask(lambda: query.listing(self._traces(), q, since, until, limit, before))
 
     async def trace(self, request: web.Request) -> web.Response:
         trace_id = request.match_info["id"]
@@ -128,23 +129,27 @@ class Api:
 
     async def errors(self, request: web.Request) -> web.Response:
         since, until = _number(request.query, "since"), _number(request.query, "until")
-        return await self._ask(lambda: query.errors(self._store.traces(), since, until))
+        return await self._ask(lambda: query.errors(self._traces(), since, until))
 
     async def heatmap(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until, bins = _number(asked, "since"), _number(asked, "until"), _whole(asked, "bins", 60, 500)
-        return await self._ask(lambda: query.heatmap(self._store.traces(), asked.get("op", ""), since, until, bins))
+        return await self._ask(lambda: query.heatmap(self._traces(), asked.get("op", ""), since, until, bins))
 
     async def bubble(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until = _number(asked, "since"), _number(asked, "until")
-        return await self._ask(lambda: query.bubble(self._store.traces(), asked.get("q", ""), since, until))
+        return await self._ask(lambda: query.bubble(self._traces(), asked.get("q", ""), since, until))
 
     async def compare(self, request: web.Request) -> web.Response:
         a, b = request.query.get("a", ""), request.query.get("b", "")
         return await self._ask(
             lambda: query.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
         )
+
+    def _traces(self) -> Iterator[Any]:
+        """All of them, for a thread that lets the event loop have the interpreter in between."""
+        return ingest.unhurried(self._store.traces(), _AT_ONCE)
 
     def _found(self, trace_id: str) -> Any:
         trace = self._store.get(trace_id.lower())

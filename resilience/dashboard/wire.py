@@ -14,7 +14,6 @@ __all__ = ["LIMITS", "Batch", "IngestError", "Limits", "Pace", "decompressed", "
 
 Pace: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 """Goes through what is given, in its own time."""
-_AT_ONCE = 10  # items, a third of a millisecond
 _BREATH = 0.000_2  # seconds
 
 
@@ -58,14 +57,14 @@ class Batch:
         self.error = self.error or reason
 
 
-def unhurried(items: Iterable[Any]) -> Iterator[Any]:
-    """The same items, with a pause after every ten, for a thread beside an event loop.
+def unhurried(items: Iterable[Any], at_once: int = 10) -> Iterator[Any]:
+    """The same items, with a pause after so many, worth half a millisecond, for a thread beside an event loop.
 
     A thread that does not pause keeps the interpreter for 5 ms each time (`sys.getswitchinterval`), while calls wait.
     """
     for number, item in enumerate(items, 1):
         yield item
-        if number % _AT_ONCE == 0:
+        if number % at_once == 0:
             time.sleep(_BREATH)
 
 
