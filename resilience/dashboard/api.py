@@ -34,6 +34,7 @@ STREAM = "/api/stream"
 """The one address that is answered without end."""
 MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
+_PAUSE = 0.002 / 2**16  # seconds a byte: 32 MB a second
 _AT_ONCE = 100  # traces looked at before the next pause
 _MOST_WAITING = 16  # questions, and requests with spans, at once
 
@@ -269,6 +270,7 @@ async def _body(request: web.Request, most: int) -> bytes:
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)
+        await asyncio.sleep(_PAUSE * len(part))
         if size > most:
             raise web.HTTPRequestEntityTooLarge(most, size, text=f"the body has more than {most} bytes")
         parts.append(part)

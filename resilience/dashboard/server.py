@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,7 @@ from .api import MOST_BODY, STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
 from .live import Live
+from .pacing import Pace
 from .settings import check_place
 from .store import Store
 from .stream import Hub
@@ -31,6 +33,7 @@ from .tracing import Tracing
 __all__ = ["Dashboard"]
 
 MOST_REQUESTS = 32  # at once, streams not counted
+BURST, GAP = 32, 0.002  # requests at once, a page asks for twenty things; then one every so many seconds
 SECONDS = 15.0  # that a request may take, its body included
 _log = logging.getLogger("resilience")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -72,6 +75,7 @@ class Dashboard:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._active = 0
+        self._pace = Pace(BURST, GAP)
         self.refused = 0  # requests, for there were too many
 
     @property
@@ -117,7 +121,9 @@ class Dashboard:
             raise RuntimeError("aiohttp made no server")
         self._doors = Doors(runner.server)
         try:
-            self._server = await asyncio.get_running_loop().create_server(self._doors, *self._place, backlog=64)
+            # The backlog is also how many connections the event loop takes at one go.
+            self._server = await asyncio.get_running_loop().create_server(self._doors, *self._place, backlog=4)
+            _lengthen(self._server, 64)
         except OSError as error:
             await runner.cleanup()
             self._runner = None
@@ -160,6 +166,7 @@ class Dashboard:
         transport = request.transport
         self._doors.busy(transport)
         try:
+            await self._pace.turn()
             self._guard.check(request)
             if request.path == STREAM:
                 return await handler(request)
@@ -203,6 +210,13 @@ def _refused(error: web.HTTPException) -> web.Response:
     text = error.reason.lower() if error.text in (None, f"{error.status}: {error.reason}") else error.text or ""
     body = msgspec.json.encode({"error": " ".join(text.split())})
     return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
+
+
+def _lengthen(server: asyncio.Server, backlog: int) -> None:
+    """Let the system keep this many connections that wait."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(backlog)
 
 
 def _trouble(error: OSError, host: str, port: int) -> str:

@@ -31,6 +31,7 @@ class Limits:
 
     request: int = 4 * 2**20
     decompressed: int = 8 * 2**20
+    json: int = 4 * 2**20  # decompressed; to find the spans in so much JSON keeps the interpreter for 4 ms
     spans: int = 20_000
     span: int = 2**20
     depth: int = 8  # of an attribute's value
