@@ -120,10 +120,12 @@ async def window(pipeline: Pipeline, seconds: float) -> list[float]:
 async def besieged(pipeline: Pipeline, dashboard: Dashboard, seconds: float) -> list[float]:
     host, port = dashboard.address.removeprefix("http://").rsplit(":", 1)
     command = (sys.executable, str(SIEGE), host, port, str(seconds))
-    siege = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
-    await asyncio.sleep(0.3)  # until it has come
+    siege = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert siege.stdout is not None
+    await siege.stdout.readline()  # it has come
+    attack = asyncio.ensure_future(siege.communicate(b"go\n"))
     found = await window(pipeline, seconds)
-    await siege.wait()
+    await attack
     return found
 
 

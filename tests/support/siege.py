@@ -1,5 +1,7 @@
 """Two hundred hostile requests at once, from a process of its own: ``python siege.py HOST PORT SECONDS``.
 
+It says that it is ready, and begins with the first line that it is sent.
+
 Bodies that are nothing, too large, or grow when they are unpacked; wrong tokens, Hosts and methods; heads and bodies
 that never end; clients that ask for much and read nothing, and forty that listen for ever. Prints, as one line of JSON,
 how often which status came back; those that got no answer, as most of these want none, count as ``-``.
@@ -81,4 +83,6 @@ async def attack(host: str, port: int, seconds: float) -> Counter[str]:
 
 
 if __name__ == "__main__":
+    print("ready", flush=True)
+    sys.stdin.readline()
     print(json.dumps(asyncio.run(attack(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))), flush=True)
