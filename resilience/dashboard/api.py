@@ -259,7 +259,9 @@ def _json(data: Any, status: int = 200) -> web.Response:
 
 
 def _html(status: int, note: str) -> web.Response:
-    return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html")
+    # A form of a page without a referrer is sent with the Origin "null", which could be anybody's.
+    headers = {"Referrer-Policy": "same-origin"}
+    return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html", headers=headers)
 
 
 async def _body(request: web.Request, most: int) -> bytes:

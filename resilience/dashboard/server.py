@@ -198,7 +198,8 @@ class Dashboard:
 
 async def _dress(request: web.BaseRequest, reply: web.StreamResponse) -> None:
     """The headers of every reply."""
-    reply.headers.update(HEADERS)
+    policy = reply.headers.get("Referrer-Policy", HEADERS["Referrer-Policy"])
+    reply.headers.update({**HEADERS, "Referrer-Policy": policy})
     reply.headers.setdefault("Cache-Control", "no-store")
 
 
