@@ -58,8 +58,8 @@ class Batch:
         self.error = self.error or reason
 
 
-def unhurried(items: Iterable[Any], at_once: int = 10) -> Iterator[Any]:
-    """The same items, with a pause after so many, worth half a millisecond, for a thread beside an event loop.
+def unhurried(items: Iterable[Any], at_once: int = 5) -> Iterator[Any]:
+    """The same items, with a pause after so many, a fraction of a millisecond's work, for a thread beside an event loop.
 
     A thread that does not pause keeps the interpreter for 5 ms each time (`sys.getswitchinterval`), while calls wait.
     """
