@@ -33,7 +33,7 @@ from .tracing import Tracing
 __all__ = ["Dashboard"]
 
 MOST_REQUESTS = 32  # at once, streams not counted
-BURST, GAP = 32, 0.002  # requests at once, a page asks for twenty things; then one every so many seconds
+BURST, GAP = 10, 0.002  # requests at once, a browser has six under way; then one every so many seconds
 SECONDS = 15.0  # that a request may take, its body included
 _log = logging.getLogger("resilience")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

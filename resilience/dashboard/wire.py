@@ -59,7 +59,7 @@ class Batch:
 
 
 def unhurried(items: Iterable[Any], at_once: int = 5) -> Iterator[Any]:
-    """The same items, with a pause after so many, a fraction of a millisecond's work, for a thread beside an event loop.
+    """The same items, with a pause after so many, a fraction of a millisecond, for a thread beside an event loop.
 
     A thread that does not pause keeps the interpreter for 5 ms each time (`sys.getswitchinterval`), while calls wait.
     """
