@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from asyncio import get_running_loop
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from .call import Call, LimitReport
@@ -140,9 +141,12 @@ class Limits:
         """Whether a quota below ours can be the quota of this very limit: that of an address covers all its calls."""
         return self._key not in ("ip", "account", "host")
 
-    def status(self) -> dict[str, Any]:
-        """By key: rate, tokens used and their limit, how many calls it holds up, seconds of pause by the server."""
-        lines = {str(key) or "default": line for key, line in self.lines.items()}
+    def status(self, most: int | None = None) -> dict[str, Any]:
+        """By key: rate, tokens used and their limit, how many calls it holds up, seconds of pause by the server.
+
+        Of `most` keys, if that is given: those that calls wait for, then the newest.
+        """
+        lines = {str(key) or "default": line for key, line in self._chosen(most)}
         lines |= {f"{scope}:{name}": line for (scope, name), line in self.paused.items()}
         try:
             now = get_running_loop().time()
@@ -153,6 +157,12 @@ class Limits:
         for scope, name in self.paused:
             rows[f"{scope}:{name}"] |= {"rate": self._text, "limit": count}
         return rows
+
+    def _chosen(self, most: int | None) -> Iterable[tuple[Hashable, Line]]:
+        if most is None or len(self.lines) <= most:
+            return self.lines.items()
+        waited_for = {key: line for key, line in self.lines.items() if line.needed}
+        return islice((waited_for | dict(islice(reversed(self.lines.items()), most))).items(), most)
 
 
 Part: TypeAlias = tuple[Limits, Hashable]

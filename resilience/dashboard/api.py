@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -20,11 +20,11 @@ from . import analysis, ingest, query
 from .controls import ControlError, control
 from .pages import LOGIN, Pages
 from .query import FilterError
+from .taking import take
 
 if TYPE_CHECKING:
     from .guard import Guard
     from .live import Live
-    from .metering import Metering
     from .store import Store
     from .stream import Hub
 
@@ -34,17 +34,17 @@ STREAM = "/api/stream"
 """The one address that is answered without end."""
 MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
+_PAUSE = 0.002 / 2**16  # seconds a byte: 32 MB a second
+_AT_ONCE = 100  # traces looked at before the next pause
 _MOST_WAITING = 16  # questions, and requests with spans, at once
 
 
 class Api:
     """All handlers."""
 
-    def __init__(
-        self, live: Live, store: Store, hub: Hub, guard: Guard, metering: Metering, settle: Callable[[], None]
-    ) -> None:
+    def __init__(self, live: Live, store: Store, hub: Hub, guard: Guard, settle: Callable[[], None]) -> None:
         self._settle = settle  # what has ended is to be found, though it comes to the store a moment later
-        self._live, self._store, self._hub, self._guard, self._metering = live, store, hub, guard, metering
+        self._live, self._store, self._hub, self._guard = live, store, hub, guard
         self._pages = Pages()
         self._asker = ThreadPoolExecutor(1, "dashboard-ask")
         self._taker = ThreadPoolExecutor(1, "dashboard-take")
@@ -115,7 +115,7 @@ class Api:
         asked = request.query
         since, until, limit = _number(asked, "since"), _number(asked, "until"), _whole(asked, "limit", 100, 1000)
         q, before = asked.get("q", ""), asked.get("before") or None
-        return await self._ask(lambda: query.listing(self._store.traces(), q, since, until, limit, before))
+        return await self._ask(lambda: query.listing(self._traces(), q, since, until, limit, before))
 
     async def trace(self, request: web.Request) -> web.Response:
         trace_id = request.match_info["id"]
@@ -130,23 +130,27 @@ class Api:
 
     async def errors(self, request: web.Request) -> web.Response:
         since, until = _number(request.query, "since"), _number(request.query, "until")
-        return await self._ask(lambda: query.errors(self._store.traces(), since, until))
+        return await self._ask(lambda: query.errors(self._traces(), since, until))
 
     async def heatmap(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until, bins = _number(asked, "since"), _number(asked, "until"), _whole(asked, "bins", 60, 500)
-        return await self._ask(lambda: query.heatmap(self._store.traces(), asked.get("op", ""), since, until, bins))
+        return await self._ask(lambda: query.heatmap(self._traces(), asked.get("op", ""), since, until, bins))
 
     async def bubble(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until = _number(asked, "since"), _number(asked, "until")
-        return await self._ask(lambda: query.bubble(self._store.traces(), asked.get("q", ""), since, until))
+        return await self._ask(lambda: query.bubble(self._traces(), asked.get("q", ""), since, until))
 
     async def compare(self, request: web.Request) -> web.Response:
         a, b = request.query.get("a", ""), request.query.get("b", "")
         return await self._ask(
             lambda: query.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
         )
+
+    def _traces(self) -> Iterator[Any]:
+        """All of them, for a thread that lets the event loop have the interpreter in between."""
+        return ingest.unhurried(self._store.traces(), _AT_ONCE)
 
     def _found(self, trace_id: str) -> Any:
         trace = self._store.get(trace_id.lower())
@@ -199,16 +203,13 @@ class Api:
         body = await _body(request, MOST_BODY)
         encoding = request.headers.get("Content-Encoding", "")
 
-        def work() -> Any:
-            batch = ingest.read(body, content_type, encoding)
-            self._store.add(batch.spans)
-            return batch
-
         try:
-            batch = await self._run(self._taker, work)
+            batch, lots = await self._run(self._taker, lambda: take(self._store, body, content_type, encoding))
         except ingest.IngestError as error:
             raise refusal(error.status, str(error)) from None
-        self._live.heard(batch.spans)
+        for some in lots:  # on the loop, where the overview is read, so a few at a time
+            self._live.heard(some)
+            await asyncio.sleep(0)
         return batch
 
     # -- the rest -----------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ class Api:
         return _json({"ok": True})
 
     async def scrape(self, request: web.Request) -> web.Response:
-        found = self._metering.render(request.headers.get("Accept", ""))
+        found = self._live.metering.render(request.headers.get("Accept", ""))
         if found is None:
             raise web.HTTPNotFound(text="no calls are counted here: this dashboard watches no pipelines")
         kind, text = found
@@ -258,7 +259,9 @@ def _json(data: Any, status: int = 200) -> web.Response:
 
 
 def _html(status: int, note: str) -> web.Response:
-    return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html")
+    # A form of a page without a referrer is sent with the Origin "null", which could be anybody's.
+    headers = {"Referrer-Policy": "same-origin"}
+    return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html", headers=headers)
 
 
 async def _body(request: web.Request, most: int) -> bytes:
@@ -269,6 +272,7 @@ async def _body(request: web.Request, most: int) -> bytes:
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)
+        await asyncio.sleep(_PAUSE * len(part))
         if size > most:
             raise web.HTTPRequestEntityTooLarge(most, size, text=f"the body has more than {most} bytes")
         parts.append(part)

@@ -18,6 +18,7 @@ from .tally import Row
 __all__ = ["Distant"]
 
 _MOST = 2_000  # operations, breakers and limits, each
+_MOST_EARLY = 50  # attempts of one call
 _SERVER_LIMIT = "resilience.server_limit."
 
 
@@ -29,6 +30,7 @@ class Distant:
         self.rows: dict[tuple[str, str], Row] = {}
         self._breakers: dict[tuple[str, str], dict[str, Any]] = {}
         self._limits: dict[tuple[str, str], dict[str, Any]] = {}
+        self._early: dict[tuple[str, str], list[Span]] = {}  # attempts by their call, which has not come yet
         self.version = 0
 
     def heard(self, spans: Iterable[Span]) -> None:
@@ -40,9 +42,15 @@ class Distant:
             elif span.is_attempt:
                 attempts[span.trace_id, span.parent_id].append(span)
         self.version += 1
+        pipelines = {}
         for call in calls:
-            self._count(call, attempts.get((call.trace_id, call.span_id), ()))
-        pipelines = {(call.trace_id, call.span_id): _pipeline(call) for call in calls}
+            of = (call.trace_id, call.span_id)
+            pipelines[of] = _pipeline(call)
+            self._count(call, [*self._early.pop(of, ()), *attempts.get(of, ())])
+        for parent in attempts.keys() - pipelines.keys():  # a batch ended between them and their call
+            self._early[parent] = [*self._early.pop(parent, ()), *attempts[parent]][-_MOST_EARLY:]
+            if len(self._early) > _MOST:
+                del self._early[next(iter(self._early))]
         for parent, mine in attempts.items():
             for span in mine:
                 self._last_word(span, pipelines.get(parent, span.service))
@@ -53,15 +61,15 @@ class Distant:
         if row is None:
             if len(self.rows) >= _MOST:
                 del self.rows[next(iter(self.rows))]
-            row = self.rows[key] = Row(key[1])
+            row = self.rows[key] = Row(*key)
         now = self._now()
         row.turn_if_due(now)
         probability = number(call, "resilience.sampling.probability", 1.0)
         weight = 1 / min(max(probability, 1e-4), 1.0)
         for span in attempts:
             kind, outcome = text(span, "resilience.attempt.kind"), outcome_of(span)
-            if kind in row.attempts:
-                row.attempts[kind] += weight
+            if kind in row.kinds:
+                row.kinds[kind] += weight
             if outcome == "ok":
                 row.good += weight
             elif outcome not in ("refused", "cancelled") or error_of(span) == "timeout":

@@ -1,7 +1,7 @@
 """Connections: how many, and for how long one may do nothing. aiohttp itself waits for ever for a request to be whole.
 
 Each connection has a timer that runs whenever no request of it is being handled: while its head trickles in, while
-the reply is read slowly, and between two requests.
+the reply is read slowly, and between two requests. Connections that come all at once are heard one after another.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from .pacing import Pace
+
 __all__ = ["Door", "Doors"]
 
 MOST = 128
 IDLE = 20.0  # seconds
+_BURST, _GAP = 8, 0.002  # connections at once, a browser has six; then one every so many seconds
 
 
 class Doors:
@@ -23,6 +26,7 @@ class Doors:
         self._make = make
         self.most = most
         self.idle = idle
+        self.pace = Pace(_BURST, _GAP)
         self.open: dict[asyncio.BaseTransport, Door] = {}
         self.refused = 0
 
@@ -64,8 +68,22 @@ class Door(asyncio.Protocol):
             self._transport.abort()
             return
         doors.open[transport] = self
+        loop = asyncio.get_running_loop()
+        seconds = doors.pace.wait(loop.time())
+        if seconds:
+            self._transport.pause_reading()
+            self._timer = loop.call_later(seconds, self._begin)
+        else:
+            self._hear()
+
+    def _begin(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._hear()
+
+    def _hear(self) -> None:
         self._inner = self._make()
-        self._inner.connection_made(transport)
+        self._inner.connection_made(self._transport)
         self.waiting()
 
     def busy(self) -> None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from . import otlp_json, otlp_protobuf
 from .otlp_json import export
-from .wire import LIMITS, Batch, IngestError, Limits, decompressed
+from .wire import LIMITS, Batch, IngestError, Limits, Pace, decompressed, unhurried
 
-__all__ = ["CONTENT_TYPES", "LIMITS", "Batch", "IngestError", "Limits", "export", "read", "reply"]
+__all__ = ["CONTENT_TYPES", "LIMITS", "Batch", "IngestError", "Limits", "export", "read", "reply", "unhurried"]
 
 CONTENT_TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
 _READERS = {"application/x-protobuf": otlp_protobuf.read, "application/json": otlp_json.read}
 
 
-def read(body: bytes, content_type: str, content_encoding: str = "", limits: Limits = LIMITS) -> Batch:
+def read(
+    body: bytes, content_type: str, content_encoding: str = "", limits: Limits = LIMITS, pace: Pace = iter
+) -> Batch:
     """The spans of a request, by its two headers. Raises `IngestError`.
 
-    It takes tens of microseconds a span, so a server calls it in a thread.
+    It takes tens of microseconds a span, so a server calls it in a thread, at the `pace` of `unhurried`.
     """
     if len(body) > limits.request:
         raise IngestError(413, f"the body has more than {limits.request} bytes")
@@ -30,7 +32,7 @@ def read(body: bytes, content_type: str, content_encoding: str = "", limits: Lim
     encoding = content_encoding.strip().lower()
     if encoding not in ("", "identity", "gzip"):
         raise IngestError(415, "send the body as it is, or compressed by gzip")
-    return reader(decompressed(body, limits) if encoding == "gzip" else body, limits)
+    return reader(decompressed(body, limits) if encoding == "gzip" else body, limits, pace)
 
 
 def reply(batch: Batch) -> bytes:

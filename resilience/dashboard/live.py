@@ -1,19 +1,22 @@
 """The present: one snapshot of everything that the overview shows, as plain data.
 
-Counts come from a `Tally` of each pipeline of this process, states from the pipelines themselves, and both from spans
-where calls are made in other processes (`distant`). Nothing is computed until somebody asks.
+Counts come from the `Metrics` of each pipeline of this process, states from the pipelines themselves, and both from
+spans where calls are made in other processes (`distant`). Nothing is computed until somebody asks, and what has not
+changed since is not computed again: a snapshot is built on the event loop of the application.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from .distant import Distant
+from .metering import Metering
+from .shown import Shown
 from .standing import Standing
-from .tally import Lately, Row, Tally, quantiles
+from .tally import Tally
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from .store import Store
 
 __all__ = ["Live"]
-
-_QUANTILES = (0.5, 0.9, 0.99, 0.999)
-_NAMES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms")
 
 
 class Live:
@@ -39,6 +39,8 @@ class Live:
         self._standing = Standing()
         self._distant = Distant()
         self._described: list[tuple[Any, dict[str, Any]]] = []  # with the policies that it says this of
+        self._shown = Shown()
+        self.metering = Metering()
         self.tallies: list[Tally] = []
         self.controls = False
         self.exporter: Callable[[], dict[str, int] | None] = lambda: None
@@ -46,19 +48,18 @@ class Live:
         self.watch(*pipelines)
 
     def watch(self, *pipelines: Pipeline) -> None:
-        """Stand around the calls of these from their next call on."""
+        """Show the calls of these from their next call on."""
         known = {id(tally.pipeline) for tally in self.tallies}
-        for pipeline in pipelines:
-            if id(pipeline) in known:
-                continue
-            known.add(id(pipeline))
-            tally = Tally(pipeline)
+        new = [pipeline for pipeline in dict.fromkeys(pipelines) if id(pipeline) not in known]
+        for pipeline, metrics in zip(new, self.metering.follow(new), strict=True):
+            tally = Tally(pipeline, metrics)
             self.tallies.append(tally)
             self._described.append((pipeline.policies, _described(pipeline)))
             pipeline.observe(tally)
 
     def forget(self, *pipelines: Pipeline) -> None:
-        """Stand aside: these go on without us."""
+        """Show these no more: they go on without us."""
+        self.metering.leave(pipelines)
         for tally in [tally for tally in self.tallies if any(tally.pipeline is one for one in pipelines)]:
             tally.pipeline.unobserve(tally)
             del self._described[self.tallies.index(tally)]
@@ -88,21 +89,18 @@ class Live:
     @property
     def version(self) -> tuple[float, ...]:
         """Differs when a snapshot would show something new, but for the passing of time."""
-        calls = sum(row.calls for tally in self.tallies for row in list(tally.rows.values()))
-        attempts = sum(row.good + row.bad for tally in self.tallies for row in list(tally.rows.values()))
-        return (calls, attempts, sum(tally.version for tally in self.tallies), self._distant.version)
+        stamps = [op.stamp for tally in self.tallies for op in tally.operations]
+        changes = sum(tally.version for tally in self.tallies)
+        return (*map(sum, zip(*stamps, strict=True)), changes, self._distant.version)
 
     def snapshot(self, now: float | None = None) -> dict[str, Any]:
         """All of it; `now` in epoch seconds, of the system's clock if left out."""
         at = (time.time() if now is None else now) * 1000
-        total = Lately()
-        ops = [
-            _op(tally.pipeline.name, row, *row.lately(tally.now(), total))
-            for tally in self.tallies
-            for row in list(tally.rows.values())
-        ]
         here = time.monotonic()
-        ops += [_op(name, row, *row.lately(here, total)) for (name, _), row in list(self._distant.rows.items())]
+        counts = {id(op): (op, tally.now()) for tally in self.tallies for op in tally.operations}
+        headline, ops = self._shown.read(
+            [*counts.values(), *((row, here) for row in list(self._distant.rows.values()))]
+        )
         standing = self._standing.rows(self.tallies)
         standing["breakers"] += self._distant.breakers(at)
         standing["limits"] += self._distant.limits(at)
@@ -115,7 +113,7 @@ class Live:
             "controls": self.controls,
             "csrf": self.csrf if self.controls else None,
             "processes": [] if store is None else store.processes(),
-            "headline": _headline(total),
+            "headline": headline,
             "ops": ops,
             **standing,
             "store": None if store is None else store.status(),
@@ -128,35 +126,6 @@ class Live:
 def _described(pipeline: Pipeline) -> dict[str, Any]:
     described = pipeline.describe()
     return {"name": pipeline.name, "describe": described["policies"], "attempt": described["attempt"]}
-
-
-def _op(pipeline: str, row: Row, lately: Lately, rate: list[float], errors: list[float]) -> Mapping[str, Any]:
-    """Counts since the beginning; shares, quantiles and both lines of the last minute."""
-    return {
-        "pipeline": pipeline,
-        "op": row.op,
-        "calls": row.calls,
-        "ok": row.ok,
-        "effective": lately.effective,
-        "actual": lately.actual,
-        "attempts": row.attempts,
-        "outcomes": {**row.outcomes, "ok": row.ok},
-        **dict(zip(_NAMES, quantiles(lately.buckets, *_QUANTILES), strict=True)),
-        "rate": rate,
-        "errors": errors,
-    }
-
-
-def _headline(total: Lately) -> dict[str, Any]:
-    return {
-        "calls": total.calls,
-        "effective": total.effective,
-        "actual": total.actual,
-        "attempts_per_call": total.attempts / total.calls if total.calls else None,
-        "rate": total.calls / 60,
-        **dict(zip(_NAMES, quantiles(total.buckets, *_QUANTILES), strict=True)),
-        "backoff_share": min(1.0, total.backoff / total.seconds) if total.seconds else None,
-    }
 
 
 _found = ""

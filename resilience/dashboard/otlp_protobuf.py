@@ -8,7 +8,7 @@ is one span. Wire format: https://protobuf.dev/programming-guides/encoding/
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .rows import (
@@ -26,7 +26,7 @@ from .rows import (
     tidy_text,
     tidy_time,
 )
-from .wire import Batch, IngestError, Limits
+from .wire import Batch, IngestError, Limits, Pace
 
 __all__ = ["read", "reply"]
 
@@ -35,7 +35,7 @@ _FIXED = {1: 8, 5: 4}
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 1, 1, 2, 2  # numbers of fields, outermost first
 
 
-def read(body: bytes, limits: Limits) -> Batch:
+def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
     """The spans of an `ExportTraceServiceRequest`. Raises `IngestError`."""
     try:
         from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -43,17 +43,17 @@ def read(body: bytes, limits: Limits) -> Batch:
     except ImportError:
         raise IngestError(415, 'protobuf needs the extra "dashboard" of exchange-resilience; send JSON') from None
     batch = Batch("protobuf")
-    whole = memoryview(body)
-    for number, resource_spans in fields(whole):
+    whole, most = memoryview(body), limits.spans
+    for number, resource_spans in pace(fields(whole, most)):
         if number != _RESOURCE_SPANS:
             continue
         service, instance = "", ""
-        for number_inside, part in fields(resource_spans):
+        for number_inside, part in fields(resource_spans, most):
             if number_inside == _RESOURCE:
                 service, instance = _who(Resource, part, limits)
-        for number_inside, part in fields(resource_spans):
+        for number_inside, part in pace(fields(resource_spans, most)):
             if number_inside == _SCOPE_SPANS:
-                _scope(batch, Message, part, (service, instance), limits)
+                _scope(batch, Message, pace(fields(part, 2 * most)), (service, instance), limits)
     return batch
 
 
@@ -68,8 +68,10 @@ def _who(resource: Any, part: memoryview, limits: Limits) -> tuple[str, str]:
     return service_of(attributes), instance_of(attributes)
 
 
-def _scope(batch: Batch, message: Any, scope: memoryview, who: tuple[str, str], limits: Limits) -> None:
-    for number, part in fields(scope):
+def _scope(
+    batch: Batch, message: Any, scope: Iterable[tuple[int, memoryview]], who: tuple[str, str], limits: Limits
+) -> None:
+    for number, part in scope:
         if number != _SPANS:
             continue
         if len(batch.spans) + batch.rejected >= limits.spans:
@@ -86,10 +88,16 @@ def _scope(batch: Batch, message: Any, scope: memoryview, who: tuple[str, str], 
             batch.spans.append(span) if span is not None else batch.reject("a span's ids are not valid")
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The length-delimited fields of a message: numbers and bytes; others are passed over. Raises `IngestError`."""
-    at, end = 0, len(message)
+def fields(message: memoryview, most: int) -> Iterator[tuple[int, memoryview]]:
+    """The length-delimited fields of a message: numbers and bytes; others are passed over. Raises `IngestError`.
+
+    Two bytes make a field, so a small request can hold a million: there may be `most`, of any kind.
+    """
+    at, end, left = 0, len(message), most
     while at < end:
+        left -= 1
+        if left < 0:
+            raise IngestError(413, f"a part of the request has more than {most} parts")
         key, at = _varint(message, at)
         number, kind = key >> 3, key & 7
         if kind == _LENGTH_DELIMITED:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 __all__ = [
     "KINDS",
@@ -49,9 +50,12 @@ _texts: dict[str, str] = {}
 Value = Any  # str, int, float, bool, or a list of them
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One span. Ids are lower-case hexadecimal, times nanoseconds since 1970, `end_ns` is never before `start_ns`."""
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """One span. Ids are lower-case hexadecimal, times nanoseconds since 1970, `end_ns` is never before `start_ns`.
+
+    The garbage collector does not look at it: a full collection stops the application, and a hundred thousand spans
+    would make it last a tenth of a second. Nothing in a span can refer back to it.
+    """
 
     trace_id: str
     span_id: str

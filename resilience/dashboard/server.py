@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,7 @@ from .api import MOST_BODY, STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
 from .live import Live
-from .metering import Metering
+from .pacing import Pace
 from .settings import check_place
 from .store import Store
 from .stream import Hub
@@ -33,6 +34,7 @@ from .tracing import Tracing
 __all__ = ["Dashboard"]
 
 MOST_REQUESTS = 32  # at once, streams not counted
+BURST, GAP = 10, 0.002  # requests at once, a browser has six under way; then one every so many seconds
 SECONDS = 15.0  # that a request may take, its body included
 _log = logging.getLogger("resilience")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -68,16 +70,17 @@ class Dashboard:
             store if isinstance(store, Store) else Store(path=None if store is None else os.fspath(store))
         )
         self.live = Live(store=self.store)
-        self._tracing, self._metering = Tracing(self.store), Metering()
+        self._tracing = Tracing(self.store)
         self._guard = Guard(host, token, allowed_hosts)
         self._hub = Hub(self.live, self.store)
         self.live.controls, self.live.csrf = controls, self._guard.csrf
         self.live.exporter = self._tracing.exporter
-        self._api = Api(self.live, self.store, self._hub, self._guard, self._metering, self._tracing.settle)
+        self._api = Api(self.live, self.store, self._hub, self._guard, self._tracing.settle)
         self._doors: Doors
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._active = 0
+        self._pace = Pace(BURST, GAP)
         self.refused = 0  # requests, for there were too many
 
     @property
@@ -128,7 +131,9 @@ class Dashboard:
             raise RuntimeError("aiohttp made no server")
         self._doors = Doors(runner.server)
         try:
-            self._server = await asyncio.get_running_loop().create_server(self._doors, *self._place, backlog=64)
+            # The backlog is also how many connections the event loop takes at one go.
+            self._server = await asyncio.get_running_loop().create_server(self._doors, *self._place, backlog=4)
+            _lengthen(self._server, 64)
         except OSError as error:
             await runner.cleanup()
             self._runner = None
@@ -139,7 +144,6 @@ class Dashboard:
 
     def _observe(self, pipelines: Sequence[Pipeline]) -> None:
         self._tracing.follow(pipelines)
-        self._metering.follow(pipelines)
         self.live.watch(*pipelines)
 
     def _follow(self, registries: Sequence[PipelineRegistry[Any]]) -> None:
@@ -150,7 +154,6 @@ class Dashboard:
 
     def _unobserve(self, *pipelines: Pipeline) -> None:
         self._tracing.leave(pipelines)
-        self._metering.leave(pipelines)
         self.live.forget(*pipelines)
 
     async def aclose(self) -> None:
@@ -160,7 +163,6 @@ class Dashboard:
         while self._leave:
             self._leave.popitem()[1]()
         self._tracing.close()
-        self._metering.leave()
         self.live.forget(*(tally.pipeline for tally in self.live.tallies))
         if server is not None and runner is not None:
             server.close()
@@ -187,6 +189,7 @@ class Dashboard:
         transport = request.transport
         self._doors.busy(transport)
         try:
+            await self._pace.turn()
             self._guard.check(request)
             if request.path == STREAM:
                 return await handler(request)
@@ -198,8 +201,8 @@ class Dashboard:
             return _refused(error)
         except TimeoutError:
             return _refused(web.HTTPRequestTimeout(text=f"not done within {SECONDS:g} s"))
-        except ConnectionError:
-            raise
+        except ConnectionError:  # it left: nobody will read this, and aiohttp would log a traceback for each
+            return web.Response(status=400)
         except Exception:
             _log.exception("the dashboard failed on %s; calls go on", request.match_info.route.resource)
             return _refused(web.HTTPInternalServerError(text="the dashboard failed; its log says why"))
@@ -218,7 +221,8 @@ class Dashboard:
 
 async def _dress(request: web.BaseRequest, reply: web.StreamResponse) -> None:
     """The headers of every reply."""
-    reply.headers.update(HEADERS)
+    policy = reply.headers.get("Referrer-Policy", HEADERS["Referrer-Policy"])
+    reply.headers.update({**HEADERS, "Referrer-Policy": policy})
     reply.headers.setdefault("Cache-Control", "no-store")
 
 
@@ -230,6 +234,13 @@ def _refused(error: web.HTTPException) -> web.Response:
     text = error.reason.lower() if error.text in (None, f"{error.status}: {error.reason}") else error.text or ""
     body = msgspec.json.encode({"error": " ".join(text.split())})
     return web.Response(status=error.status, body=body, headers=headers, content_type="application/json")
+
+
+def _lengthen(server: asyncio.Server, backlog: int) -> None:
+    """Let the system keep this many connections that wait."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(backlog)
 
 
 def _trouble(error: OSError, host: str, port: int) -> str:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from .tally import WAITS, Tally
+from ..telemetry.histograms import BOUNDS
+from .tally import Tally
 
-__all__ = ["Standing"]
+__all__ = ["MOST_KEYS", "Standing"]
+
+MOST_KEYS = 64
+"""Keys of one state (hosts of a breaker, symbols of a limit) that are shown: a snapshot is built on the event loop."""
 
 _FRESH = 60.0  # seconds for which what a server said of its limit is worth showing
+_EDGES = (*(bound * 1000 for bound in BOUNDS), None)  # milliseconds
 _MODES = {"forced_open": "forced open", "disabled": "disabled", "shadow": "shadow"}
 
 
@@ -37,15 +43,15 @@ class Standing:
                     continue
                 seen.add(id(state))
                 where, how = read
-                made[where] += [{"pipeline": name, **row} for row in how(self, tally, key, state)]
+                rows = islice(how(self, tally, key, state), MOST_KEYS)
+                made[where] += [{"pipeline": name, **row} for row in rows]
         return made
 
     def _breakers(self, tally: Tally, key: str, circuits: Any) -> Iterator[dict[str, Any]]:
-        status = circuits.status()
-        for circuit in list(circuits):
-            row = status.get(circuit.key)
-            if row is None:
-                continue
+        if len(circuits) <= MOST_KEYS:
+            circuits.status()  # which forgets those that nobody has used for long
+        for circuit in list(circuits)[-MOST_KEYS:]:  # open and half-open ones come last, each kind in order of use
+            row = circuit.status()
             rules, store = circuit.rules, circuit.store
             mode = row.get("mode", "normal")
             seconds = store.until - circuit.now() if row["state"] == "open" and mode == "normal" else None
@@ -64,7 +70,7 @@ class Standing:
             }
 
     def _limits(self, tally: Tally, key: str, limits: Any) -> Iterator[dict[str, Any]]:
-        for name, row in limits.status().items():
+        for name, row in limits.status(MOST_KEYS).items():
             used, most = row["used"], row["limit"]
             yield {
                 "name": _named(key, name),
@@ -107,7 +113,6 @@ class Standing:
     def _pools(self, tally: Tally, key: str, state: Any) -> Iterator[dict[str, Any]]:
         row = state.status()
         opened, requests = row.get("connections_opened", row["opened"]), row["requests"]
-        counts = zip(WAITS, tally.waits, strict=True)
         yield {
             "name": key.partition(":")[2] or key,
             **{field: row.get(field) for field in ("active", "idle", "waiting", "limit")},
@@ -115,7 +120,7 @@ class Standing:
             "renewed": row["renewed"],
             "requests": requests,
             "reuse": max(0.0, 1.0 - opened / requests) if requests else None,
-            "waits": [{"le_ms": None if le == WAITS[-1] else le * 1000, "count": count} for le, count in counts],
+            "waits": _waits(tally),
         }
 
     def _chaos(self, tally: Tally, key: str, state: Any) -> Iterator[dict[str, Any]]:
@@ -152,7 +157,11 @@ def _each(status: Mapping[str, Any], field: str) -> Iterable[tuple[str, Mapping[
 def _server(tally: Tally, name: str) -> dict[str, Any] | None:
     """What the server said lately: about the operation of this name, else the tightest of its words."""
     now = tally.now()
-    reports = {op: (report, now - at) for op, (report, at) in list(tally.reports.items()) if 0 <= now - at <= _FRESH}
+    reports = {
+        op.op: (op.limits, now - op.limits_at)
+        for op in tally.operations
+        if op.limits is not None and 0 <= now - op.limits_at <= _FRESH
+    }
     found = reports.get(name)
     if found is None and reports:
         found = min(reports.values(), key=lambda pair: pair[0].remaining / pair[0].limit if pair[0].limit else 0.0)
@@ -161,3 +170,10 @@ def _server(tally: Tally, name: str) -> dict[str, Any] | None:
     report, age = found
     left = None if report.reset_in is None else max(0.0, report.reset_in - age)
     return {"limit": report.limit, "remaining": report.remaining, "reset_in_s": left, "age_s": age}
+
+
+def _waits(tally: Tally) -> list[dict[str, Any]]:
+    """How often calls waited how long for the resource and for a connection of it."""
+    waits = [op.waits[why].counts for op in tally.operations for why in ("pool", "connection") if why in op.waits]
+    counts = list(map(sum, zip(*waits, strict=True))) if waits else [0] * (len(BOUNDS) + 1)
+    return [{"le_ms": le, "count": count} for le, count in zip(_EDGES, counts, strict=True)]

@@ -73,6 +73,8 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self.built = 0  # snapshots so far
+        self._last, self._until = b"", 0.0
+        self._version: tuple[float, ...] = ()
 
     @property
     def full(self) -> bool:
@@ -156,8 +158,13 @@ class Hub:
             listener.wake.set()
 
     def _snapshot(self) -> bytes:
-        self.built += 1
-        return _event("snapshot", self._live.snapshot())
+        """The present one; the last one as long as it is that."""
+        version, now = self._live.version, time.monotonic()
+        if version != self._version or now >= self._until:
+            self.built += 1
+            self._last = _event("snapshot", self._live.snapshot())
+            self._version, self._until = version, now + EVERY
+        return self._last
 
     def _drop_all(self) -> None:
         for listener in self._listeners:

@@ -7,8 +7,9 @@ which spans arrive, so neither does the summary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .rows import Span, epoch_ms
 
@@ -17,8 +18,7 @@ __all__ = ["Summary", "Trace", "error_of", "number", "outcome_of", "text"]
 _WAIT = "resilience.wait."
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, gc=False):
     """What a list shows of a trace. Durations are seconds, times nanoseconds since 1970."""
 
     trace_id: str
@@ -68,26 +68,25 @@ class Summary:
         }
 
 
-class Trace:
-    """The spans of one trace so far. Only the store changes it, under its lock."""
+class Trace(msgspec.Struct, eq=False, gc=False):
+    """The spans of one trace so far. Only the store changes it, under its lock.
 
-    __slots__ = ("_first", "_haystack", "_rank", "_summary", "attempts", "calls", "cut", "errors", "kinds", "principal",
-                 "spans", "trace_id", "weight")  # fmt: skip
+    Neither it nor what it holds is looked at by the garbage collector (see `Span`), so tuples it is, not lists.
+    """
 
-    def __init__(self, trace_id: str) -> None:
-        self.trace_id = trace_id
-        self.spans: dict[str, Span] = {}
-        self.calls: list[Span] = []
-        self.attempts = 0  # spans of attempts
-        self.kinds: frozenset[str] = frozenset()  # of attempts
-        self.errors: frozenset[str] = frozenset()  # on any span
-        self.cut = 0  # spans that found no room
-        self.weight = 0
-        self.principal: Span | None = None
-        self._rank: tuple[Any, ...] = ()
-        # What was worked out, and from how many spans: a reader may finish after the next span has come.
-        self._summary: tuple[int, Summary] | None = None
-        self._haystack: tuple[int, str] | None = None
+    trace_id: str
+    spans: dict[str, Span] = msgspec.field(default_factory=dict)
+    calls: tuple[Span, ...] = ()
+    attempts: int = 0  # spans of attempts
+    kinds: tuple[str, ...] = ()  # of attempts, each once
+    errors: tuple[str, ...] = ()  # on any span, each once
+    cut: int = 0  # spans that found no room
+    weight: int = 0
+    principal: Span | None = None
+    _rank: tuple[Any, ...] = ()
+    # What was worked out, and from how many spans: a reader may finish after the next span has come.
+    _summary: tuple[int, Summary] | None = None
+    _haystack: tuple[int, str] | None = None
 
     def is_full(self, span: Span, most: int) -> bool:
         """Is there no room for this span? Calls have room of their own: they come last, and matter most."""
@@ -100,15 +99,15 @@ class Trace:
         self.weight += span.weight
         is_call = span.is_call
         if is_call:
-            self.calls = [*self.calls, span]  # a new list: a reader may be in the old one
+            self.calls = (*self.calls, span)
         elif span.is_attempt:
             self.attempts += 1
             kind = text(span, "resilience.attempt.kind")
             if kind not in self.kinds:
-                self.kinds |= {kind}
+                self.kinds = tuple(sorted((*self.kinds, kind)))
         error = text(span, "error.type")
         if error and error not in self.errors:
-            self.errors |= {error}
+            self.errors = tuple(sorted((*self.errors, error)))
         # The outermost call begins first, or at the same time and ends last.
         rank = (not is_call, span.start_ns, -span.end_ns, span.span_id)
         if self.principal is None or rank < self._rank:
@@ -132,7 +131,7 @@ class Trace:
         """What a bare word is searched in, in lower case: names, operations, error types, and the sentence."""
         found, count = self._haystack, len(self.spans)
         if found is None or found[0] != count:
-            words = {span.name for span in list(self.spans.values())} | self.errors
+            words = {span.name for span in list(self.spans.values())}.union(self.errors)
             for call in self.calls:
                 words |= {text(call, "resilience.op"), text(call, "resilience.why")}
             found = self._haystack = (count, "\n".join(sorted(words)).lower())

@@ -1,13 +1,20 @@
-"""The limits of what is taken in over OTLP, the error for what is not, and gzip under those limits."""
+"""The limits of what is taken in over OTLP, the error for what is not, gzip under those limits, and no hurry."""
 
 from __future__ import annotations
 
+import time
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from .rows import Span
 
-__all__ = ["LIMITS", "Batch", "IngestError", "Limits", "decompressed"]
+__all__ = ["LIMITS", "Batch", "IngestError", "Limits", "Pace", "decompressed", "unhurried"]
+
+Pace: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
+"""Goes through what is given, in its own time."""
+_BREATH = 0.000_2  # seconds
 
 
 class IngestError(Exception):
@@ -23,7 +30,8 @@ class Limits:
     """Bounds of one request. Bytes as received, bytes after decompression, spans, the bytes of one span."""
 
     request: int = 4 * 2**20
-    decompressed: int = 16 * 2**20
+    decompressed: int = 8 * 2**20
+    json: int = 4 * 2**20  # decompressed; to find the spans in so much JSON keeps the interpreter for 4 ms
     spans: int = 20_000
     span: int = 2**20
     depth: int = 8  # of an attribute's value
@@ -48,6 +56,17 @@ class Batch:
         """Count spans that cannot be used."""
         self.rejected += count
         self.error = self.error or reason
+
+
+def unhurried(items: Iterable[Any], at_once: int = 5) -> Iterator[Any]:
+    """The same items, with a pause after so many, a fraction of a millisecond, for a thread beside an event loop.
+
+    A thread that does not pause keeps the interpreter for 5 ms each time (`sys.getswitchinterval`), while calls wait.
+    """
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % at_once == 0:
+            time.sleep(_BREATH)
 
 
 def decompressed(body: bytes, limits: Limits = LIMITS) -> bytes:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .catalogue import CATALOGUE, Spec
-from .measures import Example, Histogram, Operation
+from .histograms import Example, Histogram
+from .measures import Operation
 from .metrics import Metrics
 
 __all__ = ["BREAKER_STATES", "Family", "Labels", "Point", "read"]
@@ -76,8 +77,8 @@ def _operation(op: Operation, add: Add) -> None:
         add("resilience.calls", count, *of, outcome, error)
     add("resilience.calls.active", op.active, *of)
     add("resilience.call.duration", op.ok, *of, "ok")
-    for outcome, durations in list(op.others.items()):
-        add("resilience.call.duration", durations, *of, outcome)
+    for outcome, calls in list(op.others.items()):
+        add("resilience.call.duration", calls, *of, outcome)
     add("resilience.attempts", op.originals, *of, "original", "ok", "")
     for (kind, outcome, error), count in list(op.attempts.items()):
         add("resilience.attempts", count, *of, kind, outcome, error)

@@ -11,22 +11,18 @@ from __future__ import annotations
 import threading
 import time
 from asyncio import AbstractEventLoop, get_running_loop
-from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import ref
 
-from ..call import Attempt, Call, Handler
+from ..call import Handler
 from ..events import Event, StateChanged
 from ..kit import Kit
 from ..units import check
-from .measures import BOUNDS, OTHER, Example, Operation, bounded
-from .records import judged
+from .counting import Add, Find, count_attempts, count_calls
+from .measures import OTHER, Operation, bounded
 
 __all__ = ["Metrics"]
-
-Find: TypeAlias = Callable[[str], Operation | None]
-Add: TypeAlias = Callable[[str], Operation]
 
 _MOST_CHANGES = 1000
 _PATIENCE = 1.0  # seconds that a reader in another thread waits for the event loop
@@ -52,6 +48,7 @@ class Metrics:
         """How often a state could not be read: the event loop did not answer in time, or the state raised."""
         self._tables: dict[str, dict[str, Operation]] = {}
         self._kits: dict[str, ref[Kit]] = {}
+        self._remembers = False
 
     # -- an observer ------------------------------------------------------------------------------------------
 
@@ -65,79 +62,26 @@ class Metrics:
     def around_call(self, next: Handler, kit: Kit) -> Handler:
         """The top of an observed pipeline: when a call ends, it is counted."""
         self._watch(kit)
-        now, judge, (find, add) = kit.now, kit.judge, self._table(kit.name)
-        bounds, bucket = BOUNDS, bisect_left
-
-        async def run(call: Call) -> Any:
-            op = find(call.op.name)
-            if op is None:
-                op = add(call.op.name)
-            op.begun += 1
-            at = now()
-            try:
-                result = await next(call)
-            except BaseException as error:
-                took = now() - at
-                verdict = judge(error, call) if isinstance(error, Exception) else None
-                outcome, error_type = judged(error, verdict)
-                op.call_failed(took, outcome, error_type)
-                op.waited(call)
-                if call.span is not None:
-                    op.others[outcome].show(_example(call, took))
-                raise
-            took = now() - at
-            ok = op.ok
-            ok.counts[bucket(bounds, took)] += 1
-            ok.sum += took
-            made = call.made
-            if call.history is not None or (made is not None and made.noted):
-                op.waited(call)
-            if call.span is not None:
-                ok.show(_example(call, took))
-            return result
-
-        return run
+        return count_calls(next, kit, *self._table(kit.name, kit.now))
 
     def around_attempt(self, next: Handler, kit: Kit) -> Handler:
         """The attempt boundary: when an attempt ends, it is counted."""
-        now, judge, (find, add) = kit.now, kit.judge, self._table(kit.name)
-        bounds, bucket = BOUNDS, bisect_left
-
-        async def run(call: Call) -> Any:
-            made = call.made
-            waited = 0.0 if made is None else made.waited
-            at = now()
-            try:
-                result = await next(call)
-            except BaseException as error:
-                took = now() - at
-                op = find(call.op.name)
-                if op is None:
-                    op = add(call.op.name)
-                made = call.attempt
-                verdict = judge(error, call) if isinstance(error, Exception) else None
-                outcome, error_type = judged(error, verdict)
-                op.attempt_failed(made, took, outcome, error_type)
-                op.learn(made, took - _since(made, waited), error_type)
-                raise
-            took = now() - at
-            op = find(call.op.name)
-            if op is None:
-                op = add(call.op.name)
-            ok = op.attempt_ok
-            ok.counts[bucket(bounds, took)] += 1
-            ok.sum += took
-            made = call.made
-            if made is None or (made.noted is None and made.limits is None and made.kind == "original"):
-                op.originals += 1
-            else:
-                op.attempt_succeeded(made)
-                op.learn(made, took - _since(made, waited), "")
-            return result
-
-        return run
+        return count_attempts(next, kit, *self._table(kit.name, kit.now))
 
     # -- what is read -----------------------------------------------------------------------------------------
+
+    def remember(self) -> None:
+        """Keep the last minute of each operation from now on (`Operation.recent`): a comparison for a record."""
+        self._remembers = True
+        for op in self.operations:
+            op.remember()
+
+    def of(self, pipeline: str) -> list[Operation]:
+        """The operations that count the calls of pipelines of this name."""
+        table = self._tables.get(pipeline)
+        if table is None and len(self._tables) >= self.most_pipelines:
+            table = self._tables.get(OTHER)
+        return [] if table is None else list(table.values())
 
     @property
     def operations(self) -> list[Operation]:
@@ -175,26 +119,22 @@ class Metrics:
         if kit.name in self._kits or len(self._kits) < self.most_pipelines:
             self._kits[kit.name] = ref(kit)
 
-    def _table(self, pipeline: str) -> tuple[Find, Add]:
+    def _table(self, pipeline: str, now: Callable[[], float]) -> tuple[Find, Add]:
         """How to come from an operation's name to its fields: one look in a dict, for every call but the first."""
         pipeline = bounded(self._tables, pipeline, OTHER, self.most_pipelines)
         table = self._tables.setdefault(pipeline, {})
 
         def add(name: str) -> Operation:
             place = bounded(table, name, OTHER, self.most_ops)
-            return table.get(place) or table.setdefault(place, Operation(pipeline, place))
+            found = table.get(place)
+            if found is None:
+                found = table[place] = Operation(pipeline, place)
+                if self._remembers:
+                    found.remember()
+                    found.turn(now())
+            return found
 
         return table.get, add
-
-
-def _since(attempt: Attempt, waited: float) -> float:
-    """Seconds in our own queues since the attempt had waited that long."""
-    return attempt.waited - waited
-
-
-def _example(call: Call, seconds: float) -> Example:
-    span = call.span
-    return Example(seconds, f"{span.trace_id:032x}", f"{span.span_id:016x}", time.time())
 
 
 def _rows(kit: Kit, seen: set[int]) -> list[tuple[str, bool, dict[str, Any] | None]]:

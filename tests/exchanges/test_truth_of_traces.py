@@ -38,7 +38,6 @@ PLAN = {
         | ({"seconds": 0.0001} if fault == "slow_drip" else {})
         | ({"retry_after": 0} if fault == "http_429" else {})
         for fault in FAULTS
-        if fault != "http_403"  # a ban, which nobody repeats and which would only end calls
     ],
 }
 CALLS = 240
@@ -54,6 +53,7 @@ CAUSES: Mapping[str, set[str]] = {
     "html_500": {"http_500"},
     "html_502": {"http_502"},
     "html_503": {"http_503"},
+    "http_403": {"http_403"},  # a ban of the address: nobody repeats it, the call ends
     "http_429": {"http_429"},
     "ret_10006": {"bybit.10006"},
     "ret_10016": {"bybit.10016"},
@@ -108,10 +108,45 @@ def test_traces_say_what_the_server_saw(stack: str, parenting: str) -> None:
             return await main()
 
     requests = asyncio.run(bounded())
-    check(exporter.get_finished_spans(), requests, stack)
+    met = check(exporter.get_finished_spans(), requests, stack)
+    assert met.keys() >= {"http_403", "http_429", "ret_10006"}
 
 
-def check(spans: tuple[ReadableSpan, ...], requests: list[Any], stack: str) -> None:
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("slow_drip", "stall")])
+def test_each_fault_is_told_by_its_cause(fault: str) -> None:
+    """Alone, on connections that are reused: each request that the server saw is an attempt of that cause, or clean."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    observer = Tracer(provider, "always")
+    policies = (Retry(attempts=3, wait=0.001), Timeout(20), Pool(Rest.open, name="rest"))
+    pipeline = Pipeline(*policies, name="market", classify=classify, observers=(observer,), seed=3)
+    rule = next(rule for rule in PLAN["rules"] if rule["fault"] == fault)  # type: ignore[attr-defined]
+
+    async def main() -> list[Any]:
+        plan = {**PLAN, "rules": [rule | {"rate": 0.5}]}
+        async with asyncio.timeout(60), Simulator(faults=plan, gzip=True) as simulator, pipeline:
+            bybit = Bybit(dict.fromkeys(OPERATIONS, pipeline), base_url=simulator.url)
+            for _ in range(12):
+                with suppress(ApiError, TransportError, Refused):
+                    await bybit.fetch_ticker("BTCUSDT")
+            return list(simulator.requests)
+
+    requests = asyncio.run(main())
+    attempts = {
+        told(a)["resilience.request.id"]: told(a)
+        for a in exporter.get_finished_spans()
+        if "resilience.attempt.number" in told(a)
+    }
+    assert set(attempts) == {request.request_id for request in requests}
+    struck = [attempts[request.request_id].get("error.type") for request in requests if request.fault == fault]
+    assert len(struck) >= 3
+    assert set(struck) <= CAUSES[fault]
+    assert all("error.type" not in attempts[request.request_id] for request in requests if request.fault is None)
+
+
+def check(spans: tuple[ReadableSpan, ...], requests: list[Any], stack: str) -> Counter[str]:
+    """Everything; returns which causes were met, and how often."""
     calls = {span.context.span_id: span for span in spans if "resilience.sampling.reason" in told(span)}
     attempts = [span for span in spans if "resilience.attempt.number" in told(span)]
     assert len(calls) == CALLS
@@ -164,6 +199,7 @@ def check(spans: tuple[ReadableSpan, ...], requests: list[Any], stack: str) -> N
     kinds = Counter(told(a)["resilience.attempt.kind"] for a in attempts)
     assert kinds["retry"] > 10
     assert (kinds["hedge"] > 10) is (stack == "hedge")
+    return met
 
 
 def check_call(call: ReadableSpan, attempts: list[ReadableSpan]) -> None:

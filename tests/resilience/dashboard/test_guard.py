@@ -140,6 +140,8 @@ async def test_every_reply_carries_the_headers() -> None:
             assert reply.headers["Cache-Control"] == "no-store"
             assert "aiohttp" not in reply.headers["Server"]
             assert not [name for name in reply.headers if name.lower().startswith("access-control")]
+    async with served(token="t" * 32) as dashboard:  # else browsers would send its form with the Origin "null"
+        assert (await ask(dashboard, "/login")).headers["Referrer-Policy"] == "same-origin"
 
 
 @on_sockets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -258,10 +259,34 @@ def test_a_request_holds_so_many_spans(content_type: str) -> None:
 
 def test_a_bomb_of_empty_spans_is_counted_and_forgotten() -> None:
     """Two bytes each: parsed as one message they would be a gigabyte."""
-    scope = b"\x12\x00" * 500_000
-    inner = b"\x12" + varint(len(scope)) + scope
-    batch = read(gzip.compress(b"\x0a" + varint(len(inner)) + inner), PROTOBUF, "gzip")
-    assert (batch.spans, batch.rejected) == ([], 500_000)
+
+    def body(spans: int) -> bytes:
+        scope = b"\x12\x00" * spans
+        inner = b"\x12" + varint(len(scope)) + scope
+        return gzip.compress(b"\x0a" + varint(len(inner)) + inner)
+
+    batch = read(body(40_000), PROTOBUF, "gzip")
+    assert (batch.spans, batch.rejected) == ([], 40_000)
+    with pytest.raises(IngestError, match="more than 40000 parts"):
+        read(body(40_001), PROTOBUF, "gzip")
+
+
+@pytest.mark.parametrize("around", [lambda part: part, lambda part: b"\x0a" + varint(len(part)) + part])
+def test_a_million_empty_parts_are_not_walked(around: Callable[[bytes], bytes]) -> None:
+    """On no level: walking them would take seconds of the interpreter."""
+    with pytest.raises(IngestError, match="more than 20000 parts"):
+        read(around(b"\x0a\x00" * 1_000_000), PROTOBUF)
+
+
+def test_a_span_of_json_that_is_none_costs_only_itself() -> None:
+    """Spans are read one by one."""
+    good = json.dumps(message()).encode()
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + good + b",7,[" + b"[" * 500 + b"]" * 500 + b"]]}]}]}"
+    batch = read(body, JSON)
+    assert (len(batch.spans), batch.rejected) == (1, 2)
+    large = json.dumps(message(name="x" * 2**20)).encode()
+    batch = read(b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + good + b"," + large + b"]}]}]}", JSON)
+    assert (len(batch.spans), batch.rejected, batch.error) == (1, 1, "a span has more than 1048576 bytes")
 
 
 def varint(value: int) -> bytes:

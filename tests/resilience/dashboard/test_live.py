@@ -28,9 +28,13 @@ from resilience.call import Call, LimitReport, takes_call
 from resilience.dashboard.distant import Distant
 from resilience.dashboard.live import Live
 from resilience.dashboard.rows import Span
+from resilience.dashboard.shown import AT_ONCE
+from resilience.dashboard.standing import MOST_KEYS
 from resilience.dashboard.store import Store
-from resilience.dashboard.tally import Lately, Row, Tally, quantiles
+from resilience.dashboard.tally import Row, Tally
 from resilience.events import StateChanged
+from resilience.telemetry import Metrics
+from resilience.telemetry.histograms import BOUNDS, quantiles
 from resilience.testing import Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -118,22 +122,67 @@ async def test_an_answer_without_an_attempt_counts_none() -> None:
 
 def test_quantiles_are_within_a_step() -> None:
     """One step is 9 %; nothing is None; the longest counts as the last step."""
-    row, total = Row("x"), Lately()
+    row = Row("p", "x")
     for number in range(1, 1001):
         row.ended(1.0, number / 1000)
-    lately, *_ = row.lately(1.5, total)
-    for q, wanted in ((0.5, 500), (0.9, 900), (0.99, 990), (0.999, 999)):
-        (found,) = quantiles(lately.buckets, q)
+    row.recent.minute(1.5)
+    for q, found, wanted in zip((0.5, 0.9, 0.99, 0.999), row.recent.percentiles, (500, 900, 990, 999), strict=True):
         assert found == pytest.approx(wanted, rel=0.05)
-        assert quantiles(total.buckets, q) == [found]
+        assert quantiles(row.recent.cells, q) == [found]
     assert quantiles([0] * 5, 0.5, 0.9) == [None, None]
-    row = Row("x")
+    row = Row("p", "x")
     row.ended(1.0, 1e9)
     row.ended(1.0, 0.0)
-    lately, *_ = row.lately(1.0, Lately())
-    low, high = quantiles(lately.buckets, 0.5, 1.0)
+    low, high = quantiles(row.cells(), 0.5, 1.0)
     assert low == pytest.approx(0.03, rel=0.1)
     assert high == pytest.approx(256_000, rel=0.1)
+
+
+@virtual
+async def test_a_snapshot_works_out_a_few_operations_anew_and_all_in_turn() -> None:
+    """New ones at once; of the others those first that were longest not. What did not change is the same row."""
+    market = Pipeline(name="market")
+    live = Live([market])
+
+    async def calls(seconds: float) -> None:
+        for number in range(100):
+            await market.run(Script(after(seconds / 100)), op=Op(f"op {number}"))
+
+    await calls(0.1)
+    rows = live.snapshot()["ops"]
+    assert all((row["calls"], sum(row["rate"]), row["p50_ms"] is None) == (1, 1, False) for row in rows)
+    assert all(row is same for row, same in zip(rows, live.snapshot()["ops"], strict=True))
+    await calls(3)
+    counts = [sum(row["calls"] for row in live.snapshot()["ops"]) for _ in range(5)]
+    assert counts == [100 + AT_ONCE, 100 + 2 * AT_ONCE, 100 + 3 * AT_ONCE, 200, 200]
+    assert live.snapshot()["headline"]["calls"] == 200
+    assert all(row["p99_ms"] == pytest.approx(30, rel=0.05) for row in live.snapshot()["ops"])
+    await asyncio.sleep(2)
+    assert live.snapshot()["headline"]["p99_ms"] == pytest.approx(30, rel=0.05)
+    for _ in range(4):
+        live.snapshot()
+    assert all((row["rate"][-1], sum(row["rate"])) == (0, 2) for row in live.snapshot()["ops"])
+    await asyncio.sleep(80)
+    for _ in range(4):
+        live.snapshot()
+    shown = live.snapshot()
+    assert all((row["calls"], sum(row["rate"]), row["p50_ms"]) == (2, 0, None) for row in shown["ops"])
+    assert (shown["headline"]["calls"], shown["headline"]["p50_ms"]) == (0, None)
+
+
+@virtual
+async def test_the_dashboard_and_a_scrape_read_the_same_counts() -> None:
+    """Of the application's own `Metrics` where it has one; two pipelines of one name are one row."""
+    metrics = Metrics()
+    market, other = Pipeline(name="market", observers=(metrics,)), Pipeline(name="market")
+    await market.run(Script("ok"), op=READ)
+    live = Live([market, other])
+    assert [type(one).__name__ for one in other.observers] == ["Metrics", "Tally"]
+    for pipeline in (market, other):
+        await pipeline.run(Script("ok"), op=READ)
+    assert one(live)["calls"] == 3
+    (op,) = metrics.operations
+    assert (op.ok.count, sum(one(live)["rate"])) == (3, 2)
 
 
 @virtual
@@ -163,7 +212,7 @@ async def test_a_breaker_shows_its_state_and_what_happened_to_it() -> None:
 @virtual
 async def test_a_history_remembers_twenty_changes_of_a_thousand_things() -> None:
     """Not one more."""
-    tally = Tally(Pipeline())
+    tally = Tally(Pipeline(), Metrics())
     for number in range(30):
         tally.changed("breaker", "a", "x", str(number), "")
     for number in range(2_000):
@@ -177,14 +226,14 @@ async def test_a_history_remembers_twenty_changes_of_a_thousand_things() -> None
 
 @virtual
 async def test_operations_are_bounded() -> None:
-    """Calls of the 513th are counted, together."""
+    """Calls of the 201st are counted, together."""
     market = Pipeline(name="market")
     live = Live([market])
-    for number in range(600):
+    for number in range(300):
         await market.run(Script("ok"), op=Op(f"op {number}"))
     rows = live.snapshot()["ops"]
-    assert (len(rows), sum(row["calls"] for row in rows)) == (513, 600)
-    assert one(live, "(others)")["calls"] == 88
+    assert (len(rows), sum(row["calls"] for row in rows)) == (201, 300)
+    assert one(live, "_other")["calls"] == 100
 
 
 @virtual
@@ -236,6 +285,30 @@ async def test_it_says_when_a_limit_will_be_empty() -> None:
 
 
 @virtual
+async def test_of_very_many_keys_those_that_matter_are_listed() -> None:
+    """Open circuits and limits that calls wait for, then what was used last."""
+    by_host = Breaker(failure_rate=0.5, min_calls=1, key=lambda call: str(call.args[0]))
+    market = Pipeline(by_host, RateLimit("1/5s", key=lambda call: str(call.args[0]), max_wait=60), name="market")
+    live = Live([market])
+    with pytest.raises(ConnectionRefusedError):
+        await market.run(Script(ConnectionRefusedError()), 0, op=READ)
+    await market.run(Script("ok"), 1, op=READ)
+    waiting = asyncio.ensure_future(market.run(Script("ok"), 1, op=READ))
+    await asyncio.sleep(0)
+    for number in range(2, 500):
+        await market.run(Script("ok"), number, op=READ)
+    shown = live.snapshot()
+    breakers, limits = (
+        dict.fromkeys(row[name] for row in shown[where]) for where, name in (("breakers", "key"), ("limits", "name"))
+    )
+    assert len(breakers) == len(limits) == MOST_KEYS
+    assert {"0", *map(str, range(500 - MOST_KEYS + 1, 500))} == set(breakers)
+    assert {f"rate_limit {number}" for number in (1, *range(500 - MOST_KEYS + 1, 500))} == set(limits)
+    assert len(market.status()["rate_limit"]) == 500
+    waiting.cancel()
+
+
+@virtual
 async def test_what_pipelines_share_is_listed_once() -> None:
     """Under the first that has it."""
     shared: dict[str, Any] = {}
@@ -260,20 +333,6 @@ async def test_whoever_is_forgotten_is_not_observed() -> None:
     await market.run(Script("ok"), op=READ)
     assert (live.snapshot()["ops"], live.snapshot()["pipelines"], market.observers) == ([], [], ())
     assert live.version != before
-
-
-@virtual
-async def test_counting_that_fails_hurts_no_call(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is logged; the caller gets its own error."""
-    market = Pipeline(name="market")
-    Live([market])
-    monkeypatch.setattr(Row, "ended", lambda *_: 1 / 0)
-    monkeypatch.setattr(Tally, "attempt_failed", lambda *_: 1 / 0)
-    with pytest.raises(OSError, match="mine"):
-        await market.run(Script(OSError("mine")), op=READ)
-    assert caplog.text.count("counting ") == 2
 
 
 def test_a_snapshot_has_the_fields_of_the_interface_and_is_json() -> None:
@@ -325,9 +384,23 @@ def test_spans_count_by_the_chance_that_they_were_kept_with() -> None:
     again = attempt(4, 2, resilience__attempt__kind="retry")
     distant.heard([attempt(9, 8), call(1, 0.01), attempt(5, 1), failed, again, call(2, resilience__wait__backoff=0.5)])
     row = distant.rows["market", "ticker"]
-    assert (row.calls, row.ok, row.good, row.bad, row.backoff) == (101, 101, 101, 1, 0.5)
-    assert row.attempts == {"original": 101, "retry": 1, "hedge": 0, "probe": 0}
+    assert (row.calls, row.outcomes["ok"], row.good, row.bad, row.backoff) == (101, 101, 101, 1, 0.5)
+    assert row.kinds == {"original": 101, "retry": 1, "hedge": 0, "probe": 0}
     assert row.seconds == pytest.approx(1.01)
+
+
+def test_attempts_that_come_in_an_earlier_batch_than_their_call_are_counted_with_it() -> None:
+    """A sender's batch may end anywhere. Of attempts whose call never comes a bounded number waits."""
+    distant = Distant(lambda: 5.0)
+    distant.heard([attempt(2, 1), attempt(3, 1, resilience__attempt__kind="retry")])
+    assert distant.rows == {}
+    distant.heard([attempt(4, 1, resilience__attempt__kind="retry"), call(1)])
+    assert distant.rows["market", "ticker"].kinds == {"original": 1, "retry": 2, "hedge": 0, "probe": 0}
+    for number in range(3_000):
+        distant.heard([attempt(number, number + 10_000)])
+    for number in range(100):
+        distant.heard([attempt(number, 7)])
+    assert (len(distant._early), max(map(len, distant._early.values()))) == (2_000, 50)
 
 
 def test_hostile_spans_do_no_harm() -> None:
@@ -374,32 +447,33 @@ async def test_a_pool_shows_what_it_lends_and_how_long_attempts_waited() -> None
         await market.run(fetch, op=READ)
     (row,) = live.snapshot()["pools"]
     assert (row["name"], row["opened"], row["requests"], row["reuse"], row["active"]) == ("rest", 1, 4, 0.75, 0)
-    assert [wait["le_ms"] for wait in row["waits"]] == [1, 3, 10, 30, 100, 300, 1000, 3000, None]
+    assert [wait["le_ms"] for wait in row["waits"]] == [*(bound * 1000 for bound in BOUNDS), None]
 
 
 @virtual
 async def test_waits_for_a_connection_are_counted_by_length() -> None:
     """By the first edge that is not below."""
-    market = Pipeline(name="market")
+    market = Pipeline(Pool(object, name="rest"), name="market")
     live = Live([market])
 
-    async def target(call: Call, seconds: float) -> None:
+    async def target(call: Call, resource: object, seconds: float) -> None:
         call.attempt.notes["wait.connection"] = seconds
 
-    for seconds in (0.001, 0.02, 0.03, 100.0):
+    for seconds in (0.001, 0.02, 0.025, 100.0):
         await market.run(takes_call(target), seconds, op=READ)
-    assert live.tallies[0].waits == [1, 0, 0, 2, 0, 0, 0, 0, 1]
+    counts = [wait["count"] for wait in live.snapshot()["pools"][0]["waits"]]
+    assert counts == [1, 0, 2, *[0] * 11, 1]
 
 
 def test_what_the_past_minute_holds_is_found_after_any_pause() -> None:
     """A row that nobody touched for an hour; and one of a single call."""
-    row = Row("x")
+    row = Row("p", "x")
     row.ended(10.0, 0.1)
     row.ended(3_700.5, 0.1)
-    lately, rate, _ = row.lately(3_700.9, Lately())
-    assert (lately.calls, rate[-1], sum(rate), len(rate)) == (1, 1, 1, 60)
-    lately, rate, errors = row.lately(3_730.0, Lately())
-    assert (lately.calls, rate[-31], sum(rate), sum(errors)) == (1, 1, 1, 0)
+    minute = row.recent.minute(3_700.9)
+    assert (minute.added.calls, minute.rate[-1], sum(minute.rate), len(minute.rate)) == (1, 1, 1, 60)
+    minute = row.recent.minute(3_730.0)
+    assert (minute.added.calls, minute.rate[-31], sum(minute.rate), sum(minute.errors)) == (1, 1, 1, 0)
 
 
 @virtual

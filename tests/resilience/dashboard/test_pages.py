@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from traces import START, attempt, call, hedged, ids, retried, span
 
-from resilience import Breaker, Chaos, CircuitOpen, Op, Pipeline
+from resilience import Breaker, Bulkhead, Chaos, CircuitOpen, Op, Pipeline, Pool, RateLimit, Retry, RetryBudget
 from resilience.dashboard import Dashboard, Store
 from resilience.dashboard.rows import Span
 from resilience.testing import Script
@@ -53,12 +54,12 @@ def browser() -> Iterator[Any]:
 class Served:
     """A dashboard on a loop in a thread of its own, and its store."""
 
-    def __init__(self, *spans: Span, pipelines: tuple[Pipeline, ...] = (), controls: bool = False) -> None:
+    def __init__(self, *spans: Span, pipelines: tuple[Pipeline, ...] = (), **options: Any) -> None:
         self.store = Store()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._dashboard = Dashboard(*pipelines, port=0, store=self.store, controls=controls)
+        self._dashboard = Dashboard(*pipelines, port=0, store=self.store, **options)
         asyncio.run_coroutine_threadsafe(self._dashboard.start(), self._loop).result(20)
         self.address = self._dashboard.address
         self.put(*spans)
@@ -444,6 +445,76 @@ def test_everything_has_a_name_and_a_place(page: Any) -> None:
         visit(page, path)
         assert page.evaluate((DATA / "well_formed.js").read_text()) == [], path
         assert page.title().endswith("resilience")
+
+
+async def busy(market: Pipeline) -> None:
+    """Calls that succeed, fail, are refused, and open the circuit of one of two hosts."""
+
+    async def fetch(resource: object, host: str) -> str:
+        if host == "sick":
+            raise ConnectionRefusedError(host)
+        return "ok"
+
+    for number in range(40):
+        with contextlib.suppress(Exception):
+            await market.run(fetch, "sick" if number % 3 else "well", op=Op(f"op {number % 4}", idempotent=True))
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_what_pipelines_show_stands_out_and_has_names_too(browser: Any, theme: str) -> None:
+    """Circuits open and closed, limits, pools, budgets, buttons of controls, the help: every page, in both themes."""
+    market = Pipeline(
+        Retry(attempts=2, wait=0, budget=RetryBudget()),
+        Breaker(failure_rate=0.5, min_calls=4, key=lambda call: str(call.args[0])),
+        RateLimit("600/5s"), Bulkhead(5), Pool(object, name="rest"), Chaos(rate=0.01, latency=0.001), name="market",
+    )  # fmt: skip
+    checks = [(DATA / name).read_text() for name in ("contrast.js", "well_formed.js")]
+    served = Served(*prepared(), pipelines=(market,), controls=True)
+    try:
+        served.run(busy(market))
+        for page in opened(browser, served, f"states-{theme}", color_scheme=theme):
+            visit(page, "/")
+            page.get_by_role("button", name="Isolate").first.wait_for()
+            assert {"closed", "open"} <= set(page.locator(".tile header .badge").all_inner_texts())
+            for path in (*PAGES, "/pipelines"):
+                visit(page, path)
+                page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+                assert [page.evaluate(check) for check in checks] == [[], []], path
+                page.screenshot(path=ARTEFACTS / f"states-{theme}-{named(path)}.png")
+            page.keyboard.press("?")
+            page.wait_for_selector("dialog[open]")
+            assert page.evaluate(checks[0]) == []
+    finally:
+        served.close()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_token_opens_the_pages_in_a_browser(browser: Any, theme: str) -> None:
+    """Typed into a form that has names and stands out; a wrong one is said to be that, and the right one lets in."""
+    checks = [(DATA / name).read_text() for name in ("contrast.js", "well_formed.js")]
+    shut = Served(*prepared(), token="t" * 32)
+    context = browser.new_context(base_url=shut.address, color_scheme=theme)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    try:
+        page.goto("/")
+        page.wait_for_selector("#token")
+        assert [page.evaluate(check) for check in checks] == [[], []]
+        page.screenshot(path=ARTEFACTS / f"login-{theme}.png")
+        page.fill("#token", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[role=alert]")
+        assert [page.evaluate(check) for check in checks] == [[], []]
+        assert len(complaints) == 1
+        assert "401" in complaints[0]
+        page.fill("#token", "t" * 32)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".headline")
+        assert len(complaints) == 1
+    finally:
+        context.close()
+        shut.close()
 
 
 @pytest.mark.parametrize("width", [390, 1280, 2560])

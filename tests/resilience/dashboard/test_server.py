@@ -348,7 +348,7 @@ async def test_it_leaves_pipelines_as_they_were() -> None:
         assert pipeline.observers == ()
         dashboard.watch({"market": pipeline})
         await retried(pipeline)
-        assert (await ask(dashboard, "/api/snapshot")).json["ops"][0]["calls"] == 1
+        assert (await ask(dashboard, "/api/snapshot")).json["ops"][0]["calls"] == 2
         assert (await ask(dashboard, "/api/traces")).json["matched"] == 2
     assert pipeline.observers == ()
     await dashboard.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from traces import attempt, call, hedged, ids, retried, span, trace_of
 
 from resilience import ConfigError
+from resilience.dashboard import query
 from resilience.dashboard.analysis import analyse
 from resilience.dashboard.rows import MOST_TEXT, shared, tidy, tidy_attributes, tidy_text
 from resilience.dashboard.rows import _texts as texts
@@ -265,3 +267,16 @@ def test_attributes_are_counted_and_their_texts_shared() -> None:
         shared(f"text {number}")
     assert len(texts) <= 10_000
     assert tidy_text("abc", 2) == "a…"
+
+
+def test_the_garbage_collector_does_not_look_at_what_is_stored() -> None:
+    """A full collection stops the application: ten thousand traces would make it last a tenth of a second."""
+    store = Store()
+    store.add(retried(1))
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(2, 502):
+        store.add(retried(number))
+    query.listing(store.traces(), "reset")
+    gc.collect()
+    assert len(gc.get_objects()) < before + 100

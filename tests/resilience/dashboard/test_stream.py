@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from contextlib import asynccontextmanager
@@ -84,6 +85,16 @@ async def test_at_most_four_a_second_and_one_in_two_without_news() -> None:
         built, begun = hub.built, loop.time()
         await until(lambda: hub.built > built)
         assert loop.time() - begun > 1.0
+
+
+@on_sockets
+async def test_many_who_come_at_once_are_sent_one_snapshot() -> None:
+    """It is built for the first of them."""
+    async with served() as dashboard, contextlib.AsyncExitStack() as stack:
+        for _ in range(20):
+            events = await stack.enter_async_context(listening(dashboard))
+            await events.next("snapshot")
+        assert dashboard._hub.built < 10
 
 
 @on_sockets

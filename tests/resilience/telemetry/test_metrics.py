@@ -365,11 +365,11 @@ def test_a_transport_need_not_tell_everything() -> None:
     """A method is enough; without one it was no HTTP."""
     op, attempt = Operation("p", "o"), Attempt()
     attempt.notes["server.address"] = "api.test"
-    op.learn(attempt, 1.0, "")
+    op.learn(attempt, 1.0, "", 0.0)
     assert op.http == {}
     attempt.notes.clear()
     attempt.notes["http.request.method"] = "GET"
-    op.learn(attempt, -0.1, "")  # never less than nothing
+    op.learn(attempt, -0.1, "", 0.0)  # never less than nothing
     assert {key: found.sum for key, found in op.http.items()} == {("GET", "", 0, 0, ""): 0.0}
 
 
@@ -379,7 +379,7 @@ def test_http_series_are_bounded() -> None:
     for number in range(1000):
         attempt = Attempt()
         attempt.notes.update({"http.request.method": "GET", "server.address": f"host{number}", "connection": "odd"})
-        op.learn(attempt, 0.1, "reset" if number % 2 else "")
+        op.learn(attempt, 0.1, "reset" if number % 2 else "", 0.0)
     assert len(op.http) == 502
     assert sum(found.count for found in op.http.values()) == 1000
     assert op.http[OTHER_ERROR, OTHER, 0, 0, OTHER_ERROR].count == op.http[OTHER_ERROR, OTHER, 0, 0, ""].count == 250
@@ -733,6 +733,26 @@ async def test_the_tracer_and_metrics_agree_on_streams(traced: Any) -> None:
     assert [number async for number in pipeline.stream(numbers, op=READ)] == [0, 1, 2]
     assert values(metrics, "resilience.calls") == {("p", "read", "ok", ""): 1}
     assert values(metrics, "resilience.call.duration")["p", "read", "ok"] == (3, 1)
+
+
+@virtual
+async def test_counting_that_fails_hurts_no_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged; the caller gets its own result, or its own error. So with notes that no transport should write."""
+
+    async def odd(call: Call) -> str:
+        call.attempt.notes.update({"http.request.method": "GET", "server.port": "none"})
+        return "mine"
+
+    pipeline = Pipeline(name="p", observers=(Metrics(),))
+    assert await pipeline.run(takes_call(odd), op=READ) == "mine"
+    assert caplog.text.count("counting read failed") == 1
+    monkeypatch.setattr(Operation, "call_failed", lambda *_: 1 / 0)
+    monkeypatch.setattr(Operation, "attempt_failed", lambda *_: 1 / 0)
+    with pytest.raises(OSError, match="mine"):
+        await pipeline.run(Script(OSError("mine")), op=READ)
+    assert caplog.text.count("counting read failed") == 3
 
 
 # -- truth ---------------------------------------------------------------------------------------------------------
