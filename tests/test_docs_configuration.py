@@ -102,7 +102,7 @@ def test_a_file_with_the_editors_comment_is_read(tmp_path: Path) -> None:
     """It is a comment like any other."""
     (comment,) = blocks("Editors", "text")
     path = tmp_path / "pipelines.yaml"
-    path.write_text(f"{comment}version: 1\npipelines: {{a: [breaker]}}\n")
+    path.write_text(f"{comment}version: 1\npipelines: {{a: [timeout: 5s]}}\n")
     assert main(["check", str(path)]) == 0
 
 

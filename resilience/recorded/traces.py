@@ -22,7 +22,7 @@ __all__ = ["bytes_of", "head_of", "read_spans", "read_traces"]
 
 _SQLITE = b"SQLite format 3\x00"
 _MOST_BYTES = 2**30
-_LIMITS = Limits(request=_MOST_BYTES, decompressed=_MOST_BYTES, spans=5_000_000, values=200_000_000)
+_LIMITS = Limits(request=_MOST_BYTES, decompressed=_MOST_BYTES, json=_MOST_BYTES, spans=5_000_000, values=200_000_000)
 
 
 def read_traces(path: str) -> Recording:

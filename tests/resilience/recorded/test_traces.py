@@ -74,7 +74,7 @@ def test_a_pipeline_is_found_by_its_name_or_its_exchanges(tmp_path: Path) -> Non
         (b"{", "neither a store of the dashboard nor OTLP JSON"),
         (b"{}", "holds no call"),
         (b"SQLite format 3\x00 and then nonsense", "is no store of the dashboard"),
-        (b'{"resourceSpans": 3}', "resourceSpans is no list"),
+        (b'{"resourceSpans": 3}', "resourceSpans"),
     ],
 )
 def test_another_file_is_one_clear_line(tmp_path: Path, content: bytes, said: str) -> None:
