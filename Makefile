@@ -62,7 +62,7 @@ bench-quick: ## the same with --quick: do they still work? (CI)
 	@$(MAKE) --no-print-directory bench ARGS="--quick $(ARGS)"
 
 # The policies and what they stand on. `make cover` and `make mutate` measure the same files.
-CORE := resilience/*.py,resilience/policies/*,resilience/circuit/*,resilience/concurrency/*,resilience/orders/*,resilience/streams/*
+CORE := resilience/*.py,resilience/policies/*,resilience/caching/*,resilience/circuit/*,resilience/concurrency/*,resilience/hedging/*,resilience/limiting/*,resilience/orders/*,resilience/retrying/*,resilience/streams/*,resilience/timing/*
 NOT_CORE := resilience/__init__.py,resilience/cli.py,resilience/config/*,resilience/telemetry/*,resilience/testing/*,resilience/dashboard/*
 
 cover: $(STAMP) ## branch coverage of the policies and the core: fails below 100 %

@@ -9,7 +9,6 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .budget import RetryBudget, RetryQuota
 from .call import Call, Op
 from .errors import (
     BudgetSpent,
@@ -30,6 +29,7 @@ from .policies.pool import Pool
 from .policies.retry import Retry
 from .policies.timeout import Adaptive, Timeout
 from .policy import Policy
+from .retrying.budget import RetryBudget, RetryQuota
 from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 from .call import Call, Handler, TakesCall
 from .events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Emit
 from .kit import Kit
-from .timers import until
+from .timing.timers import until
 
 __all__ = ["leaf", "observed_attempt", "observed_call", "until_deadline"]
 

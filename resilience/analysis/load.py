@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..budget import RetryBudget, RetryQuota
 from ..descriptor import kind_of
+from ..retrying.budget import RetryBudget, RetryQuota
 from .latency import Terms
 from .nested import attempts_over
 from .sends import send_times

@@ -1,6 +1,6 @@
 """How often a retry really repeats: what a retry beneath has given up on is not repeated around it.
 
-See `resilience.nesting`. Where an error can reach the outer one without that mark, it may repeat after all, and then
+See `retrying.nesting`. Where an error can reach the outer one without that mark, it may repeat after all, and then
 the attempts multiply; in doubt they are counted as if they did.
 """
 

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..schedule import Jitter, Wait, schedule
+from ..retrying.schedule import Jitter, Wait, schedule
 
 if TYPE_CHECKING:
     from ..policies.retry import Retry
@@ -119,7 +119,7 @@ def _each(spread: Callable[[float], Pause]) -> Callable[[Sequence[float], float]
 
 
 def _decorrelated(grown: Sequence[float], cap: float) -> list[Pause]:
-    """From the first wait to three times the last one; as in `resilience.schedule`."""
+    """From the first wait to three times the last one; as in `resilience.retrying.schedule`."""
     pauses: list[Pause] = []
     base = most = min(grown[0], cap) if grown else 0.0
     for _ in grown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from ..schedule import Next, schedule
+from ..retrying.schedule import Next, schedule
 
 __all__ = ["OpenTimes"]
 

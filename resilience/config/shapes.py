@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..matching import On
-from ..schedule import Wait
+from ..retrying.schedule import Wait
 from ..units import Unit
 from .containers import Keys, ListOf, MappingOf, OneOf, Plain
 from .fields import Fields

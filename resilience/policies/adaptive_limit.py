@@ -1,6 +1,6 @@
 """AdaptiveLimit: a bulkhead whose limit finds itself, from how long calls take and which of them come to nothing.
 
-The arithmetic is `resilience.concurrency`'s and the waiting `resilience.gate`'s. Here stands what an outcome means:
+The arithmetic is `resilience.concurrency`'s and the waiting `concurrency.gate`'s. Here stands what an outcome means:
 an answer, a drop, or nothing at all. The surprising one is FAILED, which means nothing: a refused connection comes at
 once and from nobody, so it is no latency, and with fewer calls at once it would have been refused as well.
 """
@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from ..call import Call, Handler
 from ..concurrency import ALGORITHMS, Controller, Name
+from ..concurrency.gate import Gate, Order
 from ..errors import ConfigError, TimedOut
-from ..gate import Gate, Order
 from ..kit import Kit
 from ..policy import Policy
 from ..units import Seconds, check

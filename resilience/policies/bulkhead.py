@@ -1,6 +1,6 @@
 """Bulkhead: how many calls may be under way at once, and how many may queue for a place.
 
-The waiting is `resilience.gate`'s. Here stand which gate a call goes to and how many places it takes, and the way in
+The waiting is `concurrency.gate`'s. Here stand which gate a call goes to and how many places it takes, and the way in
 for a call that need not wait, in as many versions as there are sorts of bulkhead: none pays for what it does not use.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 from ..call import Call, Handler
+from ..concurrency.gate import Gate, Order
 from ..errors import ConfigError
-from ..gate import Gate, Order
 from ..kit import Kit
 from ..policy import Policy
 from ..streams import StreamHandler, held

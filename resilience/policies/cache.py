@@ -16,11 +16,11 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..caching.shelf import Answer, Shelf
 from ..call import Call, Handler
 from ..keys import hashable, key_function
 from ..kit import Kit
 from ..policy import Policy
-from ..shelf import Answer, Shelf
 from ..units import Seconds, check
 from ..verdict import Kind
 

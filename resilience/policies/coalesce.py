@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..ambient import deadline as ambient
+from ..caching.copies import copy_error
 from ..call import Call, Handler
-from ..copies import copy_error
 from ..errors import ResilienceError, TimedOut
 from ..keys import hashable, key_function
 from ..kit import Kit

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..caching.shelf import Shelf
 from ..call import Call, Handler
 from ..errors import ConfigError
 from ..given import NOT_GIVEN
@@ -19,7 +20,6 @@ from ..keys import hashable, key_function
 from ..kit import Kit
 from ..matching import On, matcher
 from ..policy import Policy
-from ..shelf import Shelf
 from ..units import Seconds, check
 from ..verdict import Kind
 

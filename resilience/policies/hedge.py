@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..budget import Budget, RetryBudget, check_budget, join
 from ..call import Call, Handler
 from ..errors import ConfigError
+from ..hedging.race import Hedges, Race, Terms
 from ..kit import Kit
 from ..policy import Policy
-from ..race import Hedges, Race, Terms
+from ..retrying.budget import Budget, RetryBudget, check_budget, join
 from ..units import Quantile, Seconds, check, quantile
 
 __all__ = ["Hedge"]

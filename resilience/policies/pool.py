@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+from ..caching.copies import copy_error
 from ..call import Call, Handler
-from ..copies import copy_error
 from ..errors import ConfigError, PoolExhausted, TimedOut
 from ..events import StateChanged, Waiting
 from ..kit import Kit

@@ -1,6 +1,6 @@
 """RateLimit: never more than n calls in any window W, as the server sees it, of one limit or of several at once.
 
-`resilience.limiter` does the arithmetic, `resilience.turns` the order, `resilience.waiting` the waiting. A call for
+`limiting.limiter` does the arithmetic, `limiting.turns` the order, `limiting.waiting` the waiting. A call for
 which there is room costs a comparison and a subtraction, and nothing is created for it.
 
 The surprising part is that the limiter listens: a THROTTLED pauses it, for the calls that the verdict's scope concerns,
@@ -17,7 +17,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError
 from ..events import Emit
 from ..kit import Kit
-from ..limits import KEYS, Key, Limits, Part, admit, learn, taken
+from ..limiting.limits import KEYS, Key, Limits, Part, admit, learn, taken
 from ..policy import Policy
 from ..units import Rate, Seconds, check
 from ..units import rate as parse_rate

@@ -2,7 +2,7 @@
 
 The loop is ours because backoff's decorator never sees the call: it cannot ask for the deadline, the idempotency, the
 budget or what the server ordered. The first attempt is made by as little code as will do; what comes after a failure is
-decided in `resilience.story`, and a success pays for none of it.
+decided in `resilience.retrying.story`, and a success pays for none of it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-from .. import nesting
-from ..budget import Budget, Budgets, RetryBudget, check_budget, join
 from ..call import Call, Handler
 from ..errors import ConfigError
-from ..extras import Extras
 from ..kit import Kit
 from ..matching import On, matcher
 from ..policy import Policy
-from ..schedule import Jitter, Wait, check_wait
-from ..story import Story, Terms
+from ..retrying import nesting
+from ..retrying.budget import Budget, Budgets, RetryBudget, check_budget, join
+from ..retrying.extras import Extras
+from ..retrying.schedule import Jitter, Wait, check_wait
+from ..retrying.story import Story, Terms
 from ..streams import Resume, StreamHandler, check_resume, reopened
 from ..units import Seconds, check
 

@@ -1,6 +1,6 @@
 """Shed: send less to a target that accepts less, before it has to refuse, and the unimportant calls first.
 
-Client-side throttling after Google's SRE book (`resilience.throttle`). A breaker is a switch and asks "is it sick?";
+Client-side throttling after Google's SRE book (`limiting.throttle`). A breaker is a switch and asks "is it sick?";
 this is a tap, for a target that is overloaded and answers some.
 
 The surprising part is that a call is counted when its outcome is known, not when it begins, so that calls in flight
@@ -17,8 +17,8 @@ from typing import Any, ClassVar, get_args
 from ..call import Call, Handler, Priority
 from ..errors import ConfigError, LoadShed
 from ..kit import Kit
+from ..limiting.throttle import Throttle
 from ..policy import Policy
-from ..throttle import Throttle
 from ..units import Seconds, Share, check
 from ..verdict import Kind
 

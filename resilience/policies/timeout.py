@@ -1,6 +1,6 @@
 """Timeout: the time that one attempt may take, by operation, fixed or following the latency that it measures.
 
-All calls of one length share one armed timer (`resilience.timers`), which is what makes it cheap; an adaptive length
+All calls of one length share one armed timer (`timing.timers`), which is what makes it cheap; an adaptive length
 moves in steps of 10 %, so that these stay few. A result that is there in the tick of the timer is kept, and a caller's
 cancellation stays a cancellation.
 """
@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..allowance import Adaptive, Allowance
 from ..call import Call, Handler
 from ..errors import ConfigError, TimedOut
 from ..kit import Kit
 from ..policy import Policy
 from ..streams import StreamHandler, stepped
-from ..timers import Lane, until
+from ..timing.allowance import Adaptive, Allowance
+from ..timing.timers import Lane, until
 from ..units import Seconds, check
 from ..verdict import Kind
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..circuit import Circuits
 from ..errors import ResilienceError
-from ..timers import Lane
+from ..timing.timers import Lane
 from .loop import VirtualLoop
 from .recorder import Recorder
 from .scene import Injected, Scene

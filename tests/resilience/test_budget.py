@@ -9,9 +9,9 @@ import pytest
 
 import resilience
 from resilience import ConfigError, Hedge, Kind, Op, Pipeline, Retry, RetryBudget, RetryQuota, Verdict
-from resilience.budget import Budgets
 from resilience.call import Call, takes_call
-from resilience.extras import Extras
+from resilience.retrying.budget import Budgets
+from resilience.retrying.extras import Extras
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
 
 READ = Op("read", idempotent=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resilience import BulkheadFull, CircuitOpen, Kind, TimedOut, Verdict
-from resilience.copies import copy_error
+from resilience.caching.copies import copy_error
 
 
 class Worded(Exception):

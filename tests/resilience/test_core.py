@@ -14,7 +14,7 @@ from resilience import BulkheadFull, ConfigError, Kind, Op, Pipeline, Refused, T
 from resilience.call import Attempt, Call, takes_call
 from resilience.kit import Kit, clock_of
 from resilience.matching import matcher
-from resilience.schedule import schedule
+from resilience.retrying.schedule import schedule
 from resilience.testing import Script, VirtualLoop, virtual
 from resilience.units import check, duration, percent, rate
 from resilience.verdict import classify

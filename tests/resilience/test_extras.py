@@ -7,7 +7,7 @@ import random
 import pytest
 from budget_model import Model
 
-from resilience.extras import Extras, Quota, Sparse, extras
+from resilience.retrying.extras import Extras, Quota, Sparse, extras
 
 
 def called(budget: Extras, number: int, at: float = 0.0) -> Extras:

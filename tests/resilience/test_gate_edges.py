@@ -9,7 +9,7 @@ import pytest
 
 from resilience import BulkheadFull, Op, TimedOut
 from resilience.call import Call
-from resilience.gate import Gate
+from resilience.concurrency.gate import Gate
 from resilience.kit import Kit
 from resilience.testing import Script, virtual
 from resilience.verdict import classify

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.latency import Latency, step_above
+from resilience.timing.latency import Latency, step_above
 
 QS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 SECONDS = st.floats(1e-5, 900.0)

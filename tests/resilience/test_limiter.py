@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.limiter import Limiter
+from resilience.limiting.limiter import Limiter
 
 Sent = list[tuple[float, float]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilience.limiter import Limiter
+from resilience.limiting.limiter import Limiter
 
 
 def test_twenty_a_window_are_not_paced() -> None:

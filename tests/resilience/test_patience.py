@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilience.patience import Patience
+from resilience.hedging.patience import Patience
 
 
 def fed(patience: Patience, seconds: float, number: int, at: float = 0.0) -> Patience:

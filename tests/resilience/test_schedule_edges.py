@@ -10,7 +10,7 @@ import backoff
 import pytest
 
 from resilience import ConfigError, Pipeline, Retry
-from resilience.schedule import schedule, steady
+from resilience.retrying.schedule import schedule, steady
 from resilience.testing import Script, VirtualLoop
 
 

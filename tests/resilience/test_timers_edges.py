@@ -11,7 +11,7 @@ import pytest
 from resilience import Deadline, Op, Pipeline, TimedOut, Timeout
 from resilience.call import Call, takes_call
 from resilience.testing import Script, VirtualLoop, never, virtual
-from resilience.timers import Expiry, Lane, until
+from resilience.timing.timers import Expiry, Lane, until
 
 OP = Op("op")
 

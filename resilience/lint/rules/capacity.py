@@ -13,7 +13,7 @@ __all__ = ["RULES"]
 
 _LONG = 60.0  # seconds
 _SLACK = 1 + 1e-9
-_BURST, _FEWEST, _PACE = 0.1, 20.0, 0.93  # as `resilience.limiter` paces what it lets through
+_BURST, _FEWEST, _PACE = 0.1, 20.0, 0.93  # as `resilience.limiting.limiter` paces what it lets through
 
 
 def let_through(text: str, window: float) -> float:

@@ -12,18 +12,18 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...allowance import Allowance
 from ...call import Call
 from ...circuit import Bystander, Circuits, Rules
 from ...circuit.drive import finder
 from ...errors import LoadShed, TimedOut
+from ...limiting.throttle import Throttle
 from ...matching import matcher
 from ...policies.breaker import Breaker, CircuitOpen
 from ...policies.bulkhead import Bulkhead
 from ...policies.rate_limit import RateLimit
 from ...policies.shed import Shed
 from ...policies.timeout import Timeout
-from ...throttle import Throttle
+from ...timing.allowance import Allowance
 from ...verdict import Kind
 from .queues import Places, Rates
 from .report import Tally

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ...hedging.patience import Patience
 from ...matching import matcher
-from ...patience import Patience
 from ...policies.deadline import Deadline
 from ...policies.hedge import Hedge
 from ...policies.retry import Retry

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...call import Attempt, Call
 from ...errors import BulkheadFull, LoadShed, RateLimited
-from ...limiter import Entry, Limiter
-from ...limits import Limits, learn
-from ...line import Line, Route
+from ...limiting.limiter import Entry, Limiter
+from ...limiting.limits import Limits, learn
+from ...limiting.line import Line, Route
 from ...policies.breaker import CircuitOpen
 from ...policies.bulkhead import _KEYS, Bulkhead
 from ...policies.rate_limit import RateLimit

@@ -15,7 +15,7 @@ from resilience import ConfigError
 from resilience.config import Document, InvalidConfig, convert
 from resilience.config.environment import Environment
 from resilience.config.shapes import shape_of
-from resilience.schedule import _FIELDS, Wait
+from resilience.retrying.schedule import _FIELDS, Wait
 from resilience.units import Seconds, Share
 
 

@@ -10,7 +10,7 @@ from histories import FEW, MANY
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from resilience.extras import extras
+from resilience.retrying.extras import extras
 
 
 class BudgetMachine(RuleBasedStateMachine):

@@ -27,8 +27,8 @@ from resilience import (
     within,
 )
 from resilience.call import Call, LimitReport, takes_call
+from resilience.limiting.turns import Queue
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
-from resilience.turns import Queue
 
 READ = Op("read", idempotent=True)
 SPAN = 1.04  # windows after which tokens are back at the latest

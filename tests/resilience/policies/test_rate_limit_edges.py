@@ -11,10 +11,10 @@ import pytest
 
 from resilience import Kind, Limit, Op, Pipeline, RateLimit, RateLimited, Verdict, within
 from resilience.call import Call
-from resilience.limiter import Limiter
-from resilience.limits import Limits
+from resilience.limiting.limiter import Limiter
+from resilience.limiting.limits import Limits
+from resilience.limiting.turns import Queue
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
-from resilience.turns import Queue
 
 
 class Told(Exception):

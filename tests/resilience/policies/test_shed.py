@@ -26,8 +26,8 @@ from resilience import (
     Verdict,
 )
 from resilience.call import Call, Priority, takes_call
+from resilience.limiting.throttle import Throttle
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
-from resilience.throttle import Throttle
 
 READ = Op("read", idempotent=True)
 

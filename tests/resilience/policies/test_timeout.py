@@ -11,7 +11,7 @@ import pytest
 from resilience import Bulkhead, ConfigError, Deadline, Kind, Op, Pipeline, Retry, TimedOut, Timeout, within
 from resilience.call import Call, takes_call
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
-from resilience.timers import Lane
+from resilience.timing.timers import Lane
 
 READ = Op("read", idempotent=True)
 

@@ -23,11 +23,11 @@ from resilience import (
     Verdict,
     within,
 )
-from resilience.allowance import Allowance
 from resilience.call import Call, takes_call
 from resilience.policies.timeout import Grants
 from resilience.testing import Script, VirtualLoop, after, never, virtual
-from resilience.timers import Lane
+from resilience.timing.allowance import Allowance
+from resilience.timing.timers import Lane
 
 READ = Op("read", idempotent=True)
 MEDIAN = Adaptive(quantile=0.5, factor=2.0, floor=0.05, window=60)

@@ -34,7 +34,7 @@ from resilience import (
     Shed,
     Timeout,
 )
-from resilience.limiter import Limiter
+from resilience.limiting.limiter import Limiter
 from resilience.policies.chaos import Fault
 from resilience.reload import swap
 from resilience.testing import Script, after, virtual

@@ -27,10 +27,19 @@ from mutation.operators import Module, Mutant  # noqa: E402
 from mutation.session import Reached, Warm, fresh  # noqa: E402
 
 SURVIVORS = ROOT / "tests/mutation/survivors.toml"
-TARGETS = (
-    "resilience/*.py", "resilience/policies/*.py", "resilience/circuit/*.py", "resilience/concurrency/*.py",
-    "resilience/streams/*.py", "resilience/orders/*.py",
-)  # fmt: skip
+PARTS = [
+    "policies",
+    "caching",
+    "circuit",
+    "concurrency",
+    "hedging",
+    "limiting",
+    "orders",
+    "retrying",
+    "streams",
+    "timing",
+]
+TARGETS = ("resilience/*.py", *(f"resilience/{part}/*.py" for part in PARTS))
 NOT_CORE = ("__init__", "cli")
 TESTS = [
     "tests/resilience", "tests/issues", "tests/test_docs_policies.py",

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .budget import Budgets
-from .call import Call, Handler
-from .kit import Kit
+from ..call import Call, Handler
+from ..kit import Kit
+from ..retrying.budget import Budgets
+from ..units import quantile
+from ..verdict import Kind
 from .patience import Patience
-from .units import quantile
-from .verdict import Kind
 
 if TYPE_CHECKING:
-    from .policies.hedge import Hedge
+    from ..policies.hedge import Hedge
 
 __all__ = ["Hedges", "Race", "Terms"]
 

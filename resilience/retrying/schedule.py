@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Mapping
 from types import GeneratorType
 from typing import Any, Literal, TypeAlias, Union, get_args
 
-from .errors import ConfigError
-from .units import check
+from ..errors import ConfigError
+from ..units import check
 
 __all__ = ["Jitter", "Next", "Wait", "check_wait", "schedule", "steady"]
 

@@ -1,6 +1,6 @@
 """One limit and those who need it, and the times at which a call that needs several limits can go.
 
-What may be sent is the arithmetic of `resilience.limiter`; who goes first is decided in `resilience.turns`. The
+What may be sent is the arithmetic of `limiting.limiter`; who goes first is decided in `limiting.turns`. The
 surprising part is that a time is of two kinds: when there would be room if nobody else sent, and before when there
 certainly is none, because others have to go first.
 """
@@ -13,9 +13,9 @@ from asyncio import Future
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from .call import Call
+from ..call import Call
+from ..units import rate
 from .limiter import Entry, Limiter
-from .units import rate
 
 if TYPE_CHECKING:
     from .turns import Queue

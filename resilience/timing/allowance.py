@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
+from ..units import Seconds, Share, check
 from .latency import Latency, step_above
-from .units import Seconds, Share, check
 
 __all__ = ["Adaptive", "Allowance"]
 

@@ -16,8 +16,8 @@ from asyncio import AbstractEventLoop, Handle
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 
-from .call import Call
-from .errors import RateLimited
+from ..call import Call
+from ..errors import RateLimited
 from .line import Line, Route, Waiter
 
 __all__ = ["Queue", "queue_of"]

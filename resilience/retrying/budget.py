@@ -11,11 +11,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, Union, cast
 
-from .call import Call
-from .errors import ConfigError
+from ..call import Call
+from ..errors import ConfigError
+from ..kit import Kit
+from ..units import Seconds, Share, check
 from .extras import Extras, Quota, extras
-from .kit import Kit
-from .units import Seconds, Share, check
 
 __all__ = ["Budget", "Budgets", "RetryBudget", "RetryQuota", "check_budget", "join"]
 

@@ -1,4 +1,4 @@
-"""How a call waits for its limits: the one place where `resilience.turns` meets the event loop and the caller.
+"""How a call waits for its limits: the one place where `resilience.limiting.turns` meets the event loop and the caller.
 
 The surprising part is what follows the wait. A call whose loop stalled between its turn and this moment counts as sent
 now and not then; one that was cancelled in the very tick of its turn gives its tokens back.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterable
 
-from .call import Call
-from .errors import ConfigError
-from .events import Emit, Waiting
+from ..call import Call
+from ..errors import ConfigError
+from ..events import Emit, Waiting
 from .line import Line, Waiter
 from .turns import queue_of
 

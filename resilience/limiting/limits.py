@@ -12,12 +12,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeAlias
 
-from .call import Call, LimitReport
-from .events import Emit
+from ..call import Call, LimitReport
+from ..events import Emit
+from ..units import rate as parse_rate
+from ..verdict import Kind, Verdict
 from .limiter import Limiter
 from .line import Line
-from .units import rate as parse_rate
-from .verdict import Kind, Verdict
 from .waiting import divert, enter
 
 __all__ = ["KEYS", "Key", "Limits", "Part", "admit", "learn", "taken"]

@@ -10,17 +10,17 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..call import Call, TakesCall
+from ..events import Waiting
+from ..kit import Kit
+from ..matching import matcher
+from ..verdict import Kind, Verdict
 from . import nesting
 from .budget import Budgets
-from .call import Call, TakesCall
-from .events import Waiting
-from .kit import Kit
-from .matching import matcher
 from .schedule import Next, schedule, steady
-from .verdict import Kind, Verdict
 
 if TYPE_CHECKING:
-    from .policies.retry import Retry
+    from ..policies.retry import Retry
 
 __all__ = ["Story", "Terms"]
 

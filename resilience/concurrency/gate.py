@@ -14,10 +14,10 @@ from asyncio import Future, TimerHandle
 from collections import OrderedDict
 from typing import Any, Literal
 
-from .call import Call
-from .errors import BulkheadFull, TimedOut
-from .events import Waiting
-from .kit import Kit
+from ..call import Call
+from ..errors import BulkheadFull, TimedOut
+from ..events import Waiting
+from ..kit import Kit
 
 __all__ = ["Gate", "Order"]
 

@@ -7,7 +7,7 @@ fast ones would be seen, and each hedge would justify the next.
 
 from __future__ import annotations
 
-from .latency import Latency
+from ..timing.latency import Latency
 
 __all__ = ["Patience"]
 

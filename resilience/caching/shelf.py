@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-from .call import Mark
+from ..call import Mark
 
 __all__ = ["Answer", "Shelf"]
 

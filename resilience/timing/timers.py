@@ -15,8 +15,8 @@ from asyncio import AbstractEventLoop, CancelledError, Handle, Task, TimerHandle
 from collections.abc import Callable
 from typing import Any
 
-from .call import Call, Handler
-from .errors import TimedOut
+from ..call import Call, Handler
+from ..errors import TimedOut
 
 __all__ = ["Expiry", "Lane", "until"]
 

@@ -1,0 +1,1 @@
+"""Keeping answers: a bounded shelf of them, and copies that nobody can spoil."""

@@ -1,0 +1,1 @@
+"""Retrying: the decisions after a failure (`story`), the waits, the budget of what may be sent again."""
