@@ -27,18 +27,9 @@ from mutation.operators import Module, Mutant  # noqa: E402
 from mutation.session import Reached, Warm, fresh  # noqa: E402
 
 SURVIVORS = ROOT / "tests/mutation/survivors.toml"
-PARTS = [
-    "policies",
-    "caching",
-    "circuit",
-    "concurrency",
-    "hedging",
-    "limiting",
-    "orders",
-    "retrying",
-    "streams",
-    "timing",
-]
+PARTS = (
+    "policies", "caching", "circuit", "concurrency", "hedging", "limiting", "orders", "retrying", "streams", "timing",
+)  # fmt: skip
 TARGETS = ("resilience/*.py", *(f"resilience/{part}/*.py" for part in PARTS))
 NOT_CORE = ("__init__", "cli")
 TESTS = [
