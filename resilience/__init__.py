@@ -9,6 +9,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .ambient import within
 from .call import Call, Op
 from .errors import (
     BudgetSpent,
@@ -22,7 +23,7 @@ from .errors import (
     ResilienceError,
     TimedOut,
 )
-from .pipeline import Pipeline, within
+from .pipeline import Pipeline
 from .policies.bulkhead import Bulkhead
 from .policies.deadline import Deadline
 from .policies.pool import Pool

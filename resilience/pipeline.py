@@ -11,8 +11,7 @@ import functools
 import inspect
 import random
 from asyncio import get_running_loop
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from threading import get_ident
 from typing import Any, ClassVar, ParamSpec, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
@@ -35,7 +34,7 @@ from .streams import leaf as leaf_of_streams
 from .verdict import Classify
 from .verdict import classify as default_classify
 
-__all__ = ["Pipeline", "fuse", "within"]
+__all__ = ["Pipeline", "fuse"]
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=AsyncIterator[Any])
@@ -47,30 +46,6 @@ _BindPolicy: TypeAlias = Callable[[Any, H, Kit], H]
 _Adapt: TypeAlias = Callable[[H, Callable[[Handler], Handler]], H]
 
 _UNKNOWN_OP = Op("call")
-
-
-@contextmanager
-def within(seconds: float | None = None, *, at: float | None = None) -> Iterator[float]:
-    """An ambient deadline for every guarded call made inside; yields it (absolute, on the event loop's clock).
-
-    `seconds` from now, or `at` that time of the loop's clock: what another `within` yielded, say, for a task that
-    belongs to the same piece of work. Nested uses can only shorten it. Calls that are late raise `TimedOut`. Needs a
-    running event loop. Raises `TypeError` unless it is given one of the two.
-    """
-    if seconds is not None and at is None:
-        until = get_running_loop().time() + seconds
-    elif at is not None and seconds is None:
-        until = at
-    else:
-        raise TypeError("within() takes a number of seconds, or at=, a time of the event loop's clock")
-    outer = _deadline.get()
-    if outer is not None and outer < until:
-        until = outer
-    token = _deadline.set(until)
-    try:
-        yield until
-    finally:
-        _deadline.reset(token)
 
 
 class Pipeline:
