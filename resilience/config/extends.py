@@ -119,12 +119,14 @@ class _Expansion:
                 self._problems.add(child.problem(unknown(key), "unknown-policy", at_key=True))
         if base.broken is not None or base.kind != "sequence":
             return base
+        if self._too_much is not None:
+            return self._too_much
         self._inherited += _weight(base)
         if steps > MOST_STEPS:
             return self._broken(node, node.problem(f"more than {MOST_STEPS} pipelines extend one another", "depth"))
         if self._inherited > MOST_INHERITED:
             text = f"the pipelines of this file inherit more than {MOST_INHERITED} policies and settings"
-            self._too_much = self._too_much or self._broken(node, node.problem(text, "size"))
+            self._too_much = self._broken(node, node.problem(text, "size"))
             return self._too_much
         return overridden(base, changes, node, self._problems)
 

@@ -74,8 +74,8 @@ class Timeout(Policy):
         return _fixed(next, kit, lanes[self.seconds], by_op)
 
     def adjust(self, state: Grants, before: Any) -> None:
-        if self.adaptive is not None:
-            state.become(self.adaptive, self.seconds, self.per_op)
+        assert self.adaptive is not None  # noqa: S101 (there is no state to adjust where either is not)
+        state.become(self.adaptive, self.seconds, self.per_op)
 
     def bind_stream(self, next: StreamHandler, kit: Kit, /) -> StreamHandler:
         return stepped(next, lambda step: self.bind(step, kit))

@@ -411,3 +411,11 @@ def test_the_edges_of_the_settings_are_allowed() -> None:
     assert RetryBudget(ratio=1, per_second=0).make()
     assert RetryBudget(ratio=0, per_second=0, window=0.001).make()
     assert RetryQuota(tokens=1, transient=1, throttle=1, success=0).make()
+
+
+def test_the_limits_are_what_is_left_where_nothing_was_sent() -> None:
+    """By the same keys as the status: tokens of a quota, and of a budget what its calls and the seconds justify."""
+    for budget, most in ((RetryQuota(tokens=7), 7), (RetryBudget(ratio=0.5, per_second=2.0, window=10.0), 20)):
+        budgets = Budgets(budget)
+        budgets.now = lambda: 0.0
+        assert budgets.limits() == {"default": most}

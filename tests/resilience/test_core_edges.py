@@ -36,7 +36,7 @@ from resilience.events import StateChanged, fan_out
 from resilience.kit import Kit, clock_of
 from resilience.policy import Policy
 from resilience.testing import Recorder, Script, VirtualLoop, after, virtual
-from resilience.units import percent, quantile
+from resilience.units import OutOfBounds, check, percent, quantile
 from resilience.verdict import _MOST_KNOWN, _known, classify
 
 OP = Op("op")
@@ -443,3 +443,11 @@ async def test_who_observes_later_is_told_from_the_next_call_on() -> None:
     pipeline.observe(second)
     await fetch()
     assert (len(first.calls), len(second.calls)) == (2, 1)
+
+
+def test_a_number_out_of_bounds_says_its_bounds_in_another_process_too() -> None:
+    """For whoever checks many files at once."""
+    with pytest.raises(OutOfBounds) as caught:
+        check("Retry", "attempts", 0, least=1, whole=True)
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (our own bytes)
+    assert (str(copy), copy.name, copy.bounds) == (str(caught.value), "attempts", (None, 1, None))

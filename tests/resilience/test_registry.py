@@ -380,3 +380,30 @@ def test_what_makes_no_pipeline_is_told() -> None:
     for wrong in ({"most": 0}, {"most": 1.5}, {"idle": 0}):
         with pytest.raises(ConfigError, match=f"PipelineRegistry: {next(iter(wrong))} "):
             PipelineRegistry(Pipeline(), **wrong)  # type: ignore[arg-type]
+
+
+def test_who_follows_is_told_of_each_that_comes_and_goes() -> None:
+    """Those there now first, until they leave; one who fails costs nobody anything."""
+
+    @virtual
+    async def main() -> None:
+        came, went = [], []
+
+        def fails(pipeline: Pipeline) -> None:
+            raise ValueError
+
+        registry = PipelineRegistry[str](lambda key: Pipeline(name=key), most=2)
+        registry.follow(fails, fails)
+        first = registry["a"]
+        leave = registry.follow(lambda one: came.append(one.name), lambda one: went.append(one.name))
+        assert registry.pipelines == (first,)
+        for key in "abca":
+            _ = registry[key]
+        assert came == ["a", "b", "c", "a"]
+        assert went == ["a", "b"]
+        leave()
+        leave()
+        _ = registry["d"]
+        assert len(came) == 4
+
+    main()

@@ -680,3 +680,22 @@ def test_the_status_of_several_keys_outside_a_loop() -> None:
     rows = calls.pipeline.status()["rate_limit"]
     assert {name: row["used"] for name, row in rows.items()} == {"early": 0, "late": 1, "unused": 0}
     assert Limits("9/s", "op").status() == {}
+
+
+def test_of_many_keys_those_that_calls_wait_for_are_told_first() -> None:
+    """Then the newest; all of them where nobody says how many."""
+
+    @virtual
+    async def main() -> None:
+        market = Pipeline(RateLimit("1/10s", key=lambda call: call.op.name), name="market")
+        for name in "abcdef":
+            await market.run(Script("ok"), op=Op(name))
+        waits = asyncio.create_task(market.run(Script("ok"), op=Op("b")))
+        await asyncio.sleep(1)
+        state = market.states["rate_limit"]
+        assert list(state.status()) == list("abcdef")
+        assert list(state.status(6)) == list("abcdef")
+        assert list(state.status(3)) == ["b", "f", "e"]
+        await waits
+
+    main()
