@@ -11,7 +11,7 @@ from resilience.config.load import settings_of, start_all
 from resilience.events import Emit
 from resilience.reload import Group, Reload, Shadow, Source, Watcher
 
-from .assembly import assemble
+from .assembly import Assembly, assemble
 from .bybit.ops import CATEGORIES
 from .bybit.rest import Bybit
 from .config import Config, Environment, read_config
@@ -61,7 +61,17 @@ class Following:
     def shadow(self, path: str) -> Shadow:
         """The pipelines of another file as judges. Raises `ConfigError`."""
         made = assemble(read_config(path), {}, {}, ())
-        return Shadow(self._group.pipelines, {name: pipeline.policies for name, pipeline in made.pipelines.items()})
+        policies = {name: pipeline.policies for name, pipeline in made.pipelines.items()}
+        return Shadow(self._group.pipelines, policies, self._rerouted(made))
+
+    def _rerouted(self, made: Assembly) -> dict[tuple[str, str], str]:
+        """The pipeline that each operation would go through, by the one that it goes through now."""
+        return {
+            (pipeline, operation): made.setups[name][0][operation]
+            for name, (routes, _) in self.made.setups.items()
+            if name in made.setups
+            for operation, pipeline in routes.items()
+        }
 
     def status(self) -> dict[str, Any]:
         rows = standing(self.pipelines, self._shared, self.made.sessions)

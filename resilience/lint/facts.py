@@ -44,8 +44,9 @@ class Facts:
     """What is known of one pipeline.
 
     `ops` are the operations it guards, `names` all that the other side has (empty: nobody knows). `connections` by
-    the pool's name. `who` it talks to, ``"the exchange bybit"``, for the texts. `pipeline` is its name in the file, and
-    `stack` its list of policies where that is not the file's own.
+    the pool's name. `who` it talks to, ``"the exchange bybit"``, for the texts. `pipeline` is its name in the file,
+    `full` that in a running program (``"bybit.market"``), and `stack` its list of policies where that is not the
+    file's own.
     """
 
     ops: tuple[Op, ...] = ()
@@ -54,6 +55,7 @@ class Facts:
     connections: Mapping[str, Connections] = field(default_factory=dict)
     who: str = ""
     pipeline: str = ""
+    full: str = ""
     stack: Node | None = None
 
 

@@ -76,6 +76,15 @@ class Used:
     facts: Facts | None
     node: Node
 
+    @property
+    def full(self) -> str:
+        """Its name in a running program, on the dashboard and in traces: with the exchange's before it."""
+        return self.name if self.facts is None else self.facts.full or self.name
+
+    def called(self, name: str) -> bool:
+        """Whether that is one of its names: in the file, in a running program, or of what it was made from."""
+        return name in (self.name, self.full) or (self.facts is not None and name == self.facts.pipeline)
+
 
 def used(contents: Contents, facts: Mapping[str, Facts]) -> list[Used]:
     """Those that a section uses, as it has them, and those of the file that none does."""
