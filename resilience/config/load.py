@@ -191,10 +191,14 @@ def examine(
     *,
     env_prefixes: tuple[str, ...] = PREFIXES,
     sections: Mapping[str, Section] | None = None,
+    text: str | None = None,
 ) -> Contents:
-    """What is in a file. Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all."""
+    """What is in a file, or would be if it held `text`.
+
+    Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all.
+    """
     problems = Problems()
-    root = Document.load(path, prefixes=env_prefixes, problems=problems)
+    root = Document.load(path, prefixes=env_prefixes, problems=problems, text=text)
     contents = _check(root, problems, sections)
     problems.finish()
     return contents

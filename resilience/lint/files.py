@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..config import Contents, Node, convert, examine
+from ..config.environment import PREFIXES
 from ..config.load import Section
 from ..descriptor import kind_of
 from ..units import rate
@@ -39,8 +40,8 @@ def lint_file(
     env_prefixes: tuple[str, ...] | None = None,
 ) -> Linted:
     """Check and lint a file, `exchanges.yaml` too. Raises `InvalidConfig` for one that is not sound."""
-    more = {} if env_prefixes is None else {"env_prefixes": env_prefixes}
-    return lint_contents(examine(path, sections=sections, **more))
+    prefixes = PREFIXES if env_prefixes is None else env_prefixes
+    return lint_contents(examine(path, sections=sections, env_prefixes=prefixes))
 
 
 def lint_contents(contents: Contents) -> Linted:
