@@ -38,7 +38,8 @@ class Document:
     ) -> Node:
         """The root node of a file and what it includes, at most 256 kB of text in all.
 
-        `text` stands in for what the file itself holds, which is then not opened. Raises `ConfigError` (see `parse`), also if a file cannot be read.
+        `text` stands in for what the file itself holds, which is then not opened. Raises `ConfigError` (see `parse`),
+        also if a file cannot be read.
         """
         from .include import read_with_includes
 
