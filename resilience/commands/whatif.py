@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ..errors import ConfigError
     from ..whatif import compare, read_candidates
     from ..whatif.page import as_page
     from ..whatif.report import as_data, as_text
@@ -46,8 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         candidates, _world(arguments), seed=arguments.seed, replications=arguments.runs, confidence=confidence
     )
     if arguments.html:
-        with open(arguments.html, "w", encoding="utf-8") as page:
-            page.write(as_page(found))
+        try:
+            Path(arguments.html).write_text(as_page(found), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{arguments.html}: cannot be written: {error.strerror or error}") from None
     print(json.dumps(as_data(found), indent=2) if arguments.json else as_text(found))
     return 0
 

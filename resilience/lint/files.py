@@ -108,7 +108,15 @@ def _placed(contents: Contents, uses: Sequence[Used], settings: LintSettings) ->
             node = finding.node or use.node
             if finding.node is None and finding.position is not None:
                 node = _setting(contents.places.get(id(use.policies[finding.position]), node), finding.field)
+            if node.source.preset:  # nobody can change it there
+                message = f"{finding.message} (inherited from the preset {_preset(node)})"
+                finding = replace(finding, message=message)  # noqa: PLW2901
+                node = use.node
             yield replace(finding, node=node)
+
+
+def _preset(node: Node) -> str:
+    return node.source.name.removeprefix("presets/").removesuffix(".yaml")
 
 
 def _setting(entry: Node, field: str) -> Node:

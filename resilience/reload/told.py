@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .differences import Change
+from .differences import Change, differing, worded
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -41,32 +41,12 @@ def _change(change: Change) -> Iterator[str]:
         else (f"  {_SIGNS[change.what]} the whole pipeline")
     )
     for item in change.fields:
-        before, after = _differing(item.before, item.after)
-        yield f"      {item.name}: {_worded(before)} -> {_worded(after)}   ({item.effect})"
+        before, after = differing(item.before, item.after)
+        yield f"      {item.name}: {worded(before)} -> {worded(after)}   ({item.effect})"
     if change.kept:
         yield f"      kept: {change.kept}{f'; except: {change.lost}' if change.lost else ''}"
     elif change.lost:
         yield f"      lost: {change.lost}"
-
-
-def _differing(before: Any, after: Any) -> tuple[Any, Any]:
-    """Of two tables, the entries that are not the same."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return before, after
-    same = {key for key in before if key in after and before[key] == after[key]}
-    first, second = ({key: value for key, value in table.items() if key not in same} for table in (before, after))
-    return first, second
-
-
-def _worded(value: Any) -> str:
-    """As YAML has it: ``{expo: {base: 2, factor: 1}}``."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_worded(item)}' for key, item in value.items())}}}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_worded, value))}]"
-    if value is None or isinstance(value, bool):
-        return "none" if value is None else str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _or_none(value: str | None) -> str:

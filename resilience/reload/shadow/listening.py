@@ -33,7 +33,8 @@ class Shadow:
         self._watched: list[tuple[Pipeline, _Listener]] = []
         engines = Engines(policies, self._tally, routes or {})
         for name, pipeline in pipelines.items():
-            engines.of(name)
+            for op in [op for present, op in routes or {} if present == name] or [""]:
+                engines.of(name, op)
             listener = _Listener(name, engines)
             pipeline.observe(listener)
             self._watched.append((pipeline, listener))
