@@ -24,7 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--model", metavar="FILE", help="a model of the traffic and of what goes wrong (YAML)")
     parser.add_argument("--pipeline", metavar="NAME", action="append", default=[], help="only this one; repeatable")
     parser.add_argument("--recorded", metavar="NAME", help="replay the calls of this recorded pipeline only")
-    parser.add_argument("--writes", metavar="OP", action="append", default=[], help="of --traffic: not idempotent")
+    parser.add_argument(
+        "--writes",
+        metavar="OP",
+        action="append",
+        default=[],
+        help="of --traffic: may not happen twice, like what is called create_..., place_... and so on",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 by default; the same seed, the same output")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=float, metavar="S", help="of one run, in virtual time")

@@ -16,7 +16,9 @@ from ..config import Node
 __all__ = ["Connections", "Facts", "Guarding", "Quota", "looks_unsafe"]
 
 _UNSAFE = re.compile(
-    r"(create|place|submit|send|amend|withdraw|transfer|pay|charge|buy|sell|new_order|post_)", re.ASCII
+    r"create|place|submit|send|amend|edit_|modify|replace_|withdraw|transfer|pay|charge|buy|sell|borrow|repay|"
+    r"close_position|new_order|order$|post_",
+    re.ASCII,
 )
 
 

@@ -11,6 +11,7 @@ from ..config.registry import single, spelled
 from ..config.shape import nearest
 from ..descriptor import kind_of
 from ..errors import ConfigError
+from ..lint.facts import looks_unsafe
 from ..lint.files import Used
 from ..recorded import Call, Histogram, Recording
 from .edit import NotEditable, insert_after, put
@@ -133,8 +134,9 @@ def _of_repeating(
     if retry is not None:
         slowest = None if timeout is None else max([timeout.seconds, *timeout.per_op.values()])
         yield attempts_for(calls, retry.attempts, confidence, slowest, None if deadline is None else deadline.seconds)
-    if hedge is not None or retry is not None:
-        yield hedge_for(by_operation, "" if hedge is None else _delay(hedge.delay), confidence)
+    reads = {op: calls for op, calls in by_operation.items() if not looks_unsafe(op)}
+    if (hedge is not None or retry is not None) and reads:  # what must not happen twice is never hedged
+        yield hedge_for(reads, "" if hedge is None else _delay(hedge.delay), confidence)
 
 
 def _delay(delay: float | str) -> str:
