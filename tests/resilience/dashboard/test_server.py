@@ -348,7 +348,7 @@ async def test_it_leaves_pipelines_as_they_were() -> None:
         assert pipeline.observers == ()
         dashboard.watch({"market": pipeline})
         await retried(pipeline)
-        assert (await ask(dashboard, "/api/snapshot")).json["ops"][0]["calls"] == 1
+        assert (await ask(dashboard, "/api/snapshot")).json["ops"][0]["calls"] == 2
         assert (await ask(dashboard, "/api/traces")).json["matched"] == 2
     assert pipeline.observers == ()
     await dashboard.aclose()
@@ -508,7 +508,7 @@ async def test_a_taken_port_costs_a_line_in_the_log_and_no_call(
 async def test_an_exchanges_file_starts_one_with_its_manager(tmp_path: Path) -> None:
     """And ends it with the manager."""
     async with ExchangeManager.load(write(tmp_path, EXCHANGES + "dashboard: {port: 0}\n")) as manager:
-        (section,) = manager._following._own
+        section: Any = next(one for one in manager.pipelines[0].observers if hasattr(one, "dashboard"))
         shown = (await ask(section.dashboard, "/api/snapshot")).json
         assert [row["name"] for row in shown["pipelines"]] == ["bybit.market"]
         assert manager.pipelines[0].name == "bybit.market"
