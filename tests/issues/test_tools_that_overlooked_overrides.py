@@ -6,7 +6,7 @@ others simulated, compared and tuned timeouts that no call would have had.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -148,7 +148,9 @@ def test_tune_leaves_alone_what_stands_in_another_file(file: Path, spans: list[S
 def _renamed(span: Span, name: str) -> Span:
     if "resilience.pipeline" not in span.attributes:
         return span
-    return replace(span, attributes={**span.attributes, "resilience.pipeline": name})
+    renamed = deepcopy(span)
+    renamed.attributes["resilience.pipeline"] = name
+    return renamed
 
 
 def test_tune_writes_into_a_pipeline_that_extends_a_preset(spans: list[Span]) -> None:
