@@ -34,7 +34,8 @@ def facts(root: Node) -> dict[str, Facts]:
         for pipeline in dict.fromkeys((settings.pipeline, *guard.routes.values())):
             guarded = tuple(ops[name] for name, route in guard.routes.items() if route == pipeline)
             stack = guard.pipelines.get(pipeline)
-            key = pipeline if len(exchanges) == 1 else f"{exchange}.{pipeline}"
             who = f"the exchange {exchange}"
-            known[key] = Facts(guarded, module.OPERATIONS, (quota,), connections, who, pipeline, stack)
+            full = f"{exchange}.{pipeline}"
+            key = pipeline if len(exchanges) == 1 else full
+            known[key] = Facts(guarded, module.OPERATIONS, (quota,), connections, who, pipeline, full, stack)
     return known

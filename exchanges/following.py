@@ -9,9 +9,9 @@ from typing import Any, get_args
 from resilience import ConfigError, Pipeline
 from resilience.config.load import settings_of, start_all
 from resilience.events import Emit
-from resilience.reload import Group, Reload, Shadow, Source, Watcher
+from resilience.reload import RESTART, Group, Reload, Shadow, Source, Watcher
 
-from .assembly import assemble
+from .assembly import Assembly, assemble
 from .bybit.ops import CATEGORIES
 from .bybit.rest import Bybit
 from .config import Config, Environment, read_config
@@ -40,6 +40,7 @@ class Following:
         self._read = read
         self._shared: dict[str, Any] = {}
         self.made = assemble(config, {}, self._shared, self._observers)
+        self._started = settings_of(config.starts)
         self._own = start_all(config.starts, self.made.pipelines.values())  # ours to close
         self._group = Group(source or Source(config.file), self.made.pipelines, self._shared)
         self._old_sessions: list[Sessions] = []
@@ -61,7 +62,17 @@ class Following:
     def shadow(self, path: str) -> Shadow:
         """The pipelines of another file as judges. Raises `ConfigError`."""
         made = assemble(read_config(path), {}, {}, ())
-        return Shadow(self._group.pipelines, {name: pipeline.policies for name, pipeline in made.pipelines.items()})
+        policies = {name: pipeline.policies for name, pipeline in made.pipelines.items()}
+        return Shadow(self._group.pipelines, policies, self._rerouted(made))
+
+    def _rerouted(self, made: Assembly) -> dict[tuple[str, str], str]:
+        """The pipeline that each operation would go through, by the one that it goes through now."""
+        return {
+            (pipeline, operation): made.setups[name][0][operation]
+            for name, (routes, _) in self.made.setups.items()
+            if name in made.setups
+            for operation, pipeline in routes.items()
+        }
 
     def status(self) -> dict[str, Any]:
         rows = standing(self.pipelines, self._shared, self.made.sessions)
@@ -105,8 +116,8 @@ class Following:
         made, contents = prepared
         before = self.made
         news = [*made.news(before)]
-        if settings_of(made.config.starts) != settings_of(before.config.starts):
-            news.append("telemetry and dashboard take effect at the next start")
+        settings = settings_of(made.config.starts)
+        news += [RESTART.format(name) for name in {**self._started, **settings} if self._differs(name, settings)]
 
         def then() -> None:
             self.made = made
@@ -115,6 +126,9 @@ class Following:
             self._set_up()
 
         return self._group.become(made.pipelines, contents, news, then)
+
+    def _differs(self, name: str, settings: Mapping[str, Any]) -> bool:
+        return bool(self._started.get(name) != settings.get(name))
 
     def _set_up(self) -> None:
         """Let each adapter send through the pipelines of the moment; one that somebody holds follows."""

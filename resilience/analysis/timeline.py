@@ -67,7 +67,7 @@ def timeline(policies: Sequence[Any], terms: Terms) -> list[Step]:
     if math.isinf(end):
         why = "it never ends: nothing bounds an attempt"
     else:
-        why = f"the call fails after {end:.3g} s and {sent} request{'' if sent == 1 else 's'}"
+        why = f"the call fails after {end:.4g} s and {sent} request{'' if sent == 1 else 's'}"
     last = [step.note for step in steps if step.kind == "end"]
     steps = [step for step in steps if step.kind != "end"]
     return [*steps, Step("end", end, end, 0, "; ".join([why, *dict.fromkeys(last)]))]

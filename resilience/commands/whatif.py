@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--model", metavar="FILE", help="a model of the traffic and of what goes wrong (YAML)")
     parser.add_argument("--pipeline", metavar="NAME", action="append", default=[], help="only this one; repeatable")
     parser.add_argument("--recorded", metavar="NAME", help="replay the calls of this recorded pipeline only")
-    parser.add_argument("--writes", metavar="OP", action="append", default=[], help="of --traffic: not idempotent")
+    parser.add_argument(
+        "--writes",
+        metavar="OP",
+        action="append",
+        default=[],
+        help="of --traffic: may not happen twice, like what is called create_..., place_... and so on",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 by default; the same seed, the same output")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=float, metavar="S", help="of one run, in virtual time")
@@ -35,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from ..errors import ConfigError
     from ..whatif import compare, read_candidates
     from ..whatif.page import as_page
     from ..whatif.report import as_data, as_text
@@ -46,8 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
         candidates, _world(arguments), seed=arguments.seed, replications=arguments.runs, confidence=confidence
     )
     if arguments.html:
-        with open(arguments.html, "w", encoding="utf-8") as page:
-            page.write(as_page(found))
+        try:
+            Path(arguments.html).write_text(as_page(found), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{arguments.html}: cannot be written: {error.strerror or error}") from None
     print(json.dumps(as_data(found), indent=2) if arguments.json else as_text(found))
     return 0
 

@@ -34,15 +34,17 @@ class Document:
         env: Environment | None = None,
         prefixes: Sequence[str] = PREFIXES,
         problems: Problems | None = None,
+        text: str | None = None,
     ) -> Node:
         """The root node of a file and what it includes, at most 256 kB of text in all.
 
-        Raises `ConfigError` (see `parse`), also if a file cannot be read.
+        `text` stands in for what the file itself holds, which is then not opened. Raises `ConfigError` (see `parse`),
+        also if a file cannot be read.
         """
         from .include import read_with_includes
 
         own = Problems()
-        root = read_with_includes(path, env or Environment(prefixes), own if problems is None else problems)
+        root = read_with_includes(path, env or Environment(prefixes), own if problems is None else problems, text)
         own.finish()
         return root
 

@@ -28,10 +28,15 @@ _PATH = re.compile(PATTERN, re.ASCII)
 _WORDS = "the path of a .yaml file beneath this folder, such as ./limits.yaml (letters, digits and _ . - /, no ..)"
 
 
-def read_with_includes(path: str | os.PathLike[str], env: Environment, problems: Problems) -> Node:
-    """The root node of a file, joined with those that it includes. Raises `ConfigError` if one cannot be read."""
+def read_with_includes(
+    path: str | os.PathLike[str], env: Environment, problems: Problems, text: str | None = None
+) -> Node:
+    """The root node of a file, joined with those that it includes. Raises `ConfigError` if one cannot be read.
+
+    `text` stands in for what the file itself holds.
+    """
     reading = _Reading(env, problems)
-    root = reading.read(os.fspath(path), short(os.fspath(path), 300))
+    root = reading.read(os.fspath(path), short(os.fspath(path), 300), None if text is None else text.encode())
     reading.join(root, os.path.dirname(os.fspath(path)), [])
     if reading.failed:
         problems.finish()  # what the missing parts would have held would be missed everywhere
@@ -48,10 +53,11 @@ class _Reading:
         self._values = 0
         self._left = MOST_BYTES
 
-    def read(self, path: str, name: str) -> Node:
+    def read(self, path: str, name: str, data: bytes | None = None) -> Node:
         try:
-            with open(path, "rb") as file:
-                data = file.read(self._left + 1)
+            if data is None:
+                with open(path, "rb") as file:
+                    data = file.read(self._left + 1)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         self.files[os.path.realpath(path)] = path

@@ -136,12 +136,18 @@ def preset(
 def start_all(starts: Iterable[Start], pipelines: Collection[Pipeline]) -> list[Emit]:
     """Start what a file's sections ask for; returns the observers, which these pipelines are observed by from now on.
 
-    One with a ``watch`` (the dashboard) is told which pipelines it is about, after all others stand.
+    One with a ``watch`` (the dashboard) is told which pipelines it is about, after all others stand; and before that,
+    by its ``heed``, what ``telemetry:`` says, for it may be the only one who keeps spans.
     """
+    starts = list(starts)
     observers = [observer for start in starts for observer in start()]
+    telemetry = settings_of(starts).get("telemetry")
     for pipeline in pipelines:
         pipeline.observe(*observers)
     for observer in observers:
+        heed = getattr(observer, "heed", None)
+        if heed is not None and telemetry is not None:
+            heed(telemetry)
         watch = getattr(observer, "watch", None)
         if watch is not None:
             watch(*pipelines)
@@ -185,10 +191,14 @@ def examine(
     *,
     env_prefixes: tuple[str, ...] = PREFIXES,
     sections: Mapping[str, Section] | None = None,
+    text: str | None = None,
 ) -> Contents:
-    """What is in a file. Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all."""
+    """What is in a file, or would be if it held `text`.
+
+    Raises `InvalidConfig` with all of its problems, `ConfigError` if it cannot be read at all.
+    """
     problems = Problems()
-    root = Document.load(path, prefixes=env_prefixes, problems=problems)
+    root = Document.load(path, prefixes=env_prefixes, problems=problems, text=text)
     contents = _check(root, problems, sections)
     problems.finish()
     return contents

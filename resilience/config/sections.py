@@ -101,8 +101,12 @@ def read_settings(root: Node, problems: Problems) -> list[Start]:
 
 
 def settings_of(starts: Iterable[Start]) -> dict[str, Any]:
-    """The settings of what `read_settings` would start, by section: to tell whether they have changed."""
-    return {start.args[0].path: start.args[2] for start in starts if isinstance(start, functools.partial)}
+    """The settings of what `read_settings` would start, by section: to tell whether they have changed.
+
+    Not those of ``lint:``, which starts nothing.
+    """
+    found = {start.args[0].path: start.args[2] for start in starts if isinstance(start, functools.partial)}
+    return {section: settings for section, settings in found.items() if section != "lint"}
 
 
 def _start(node: Node, start: Callable[[Any], Any], settings: Any) -> tuple[Emit, ...]:

@@ -13,6 +13,7 @@ from .settings import DashboardSettings
 if TYPE_CHECKING:
     from ..call import Handler
     from ..kit import Kit
+    from ..telemetry.settings import TelemetrySettings
     from .server import Dashboard
 
 __all__ = ["Section", "start"]
@@ -40,6 +41,10 @@ class Section:
 
     def around_attempt(self, next: Handler, kit: Kit) -> Handler:
         return next
+
+    def heed(self, telemetry: TelemetrySettings) -> None:
+        """What the file's ``telemetry:`` says about which calls are kept holds for the spans that are shown here."""
+        self.dashboard.heed(telemetry)
 
     def watch(self, *pipelines: Any) -> None:
         """Whoever loads the file tells which pipelines were made of it."""

@@ -21,6 +21,7 @@ from aiohttp import web
 from ..errors import ConfigError
 from ..pipeline import Pipeline
 from ..registry import PipelineRegistry
+from ..telemetry.settings import TelemetrySettings
 from .api import MOST_BODY, STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
@@ -90,6 +91,10 @@ class Dashboard:
             raise ConfigError("dashboard: it has no address before start()")
         host, port = self._server.sockets[0].getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def heed(self, telemetry: TelemetrySettings) -> None:
+        """Which calls to keep, where no tracer is there but ours; said before it starts."""
+        self._tracing.settings = telemetry
 
     def watch(self, *pipelines: Any) -> None:
         """Show these pipelines too, from their next call on."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..pipeline import Pipeline
+    from ..telemetry.settings import TelemetrySettings
     from .store import Store
 
 __all__ = ["Tracing"]
@@ -21,6 +22,8 @@ class Tracing:
     """Feeds a store with the spans of pipelines. A call belongs to the first tracer, so an existing one is used."""
 
     def __init__(self, store: Store) -> None:
+        self.settings: TelemetrySettings | None = None
+        """Which calls our own provider keeps: what the file's ``telemetry:`` says, else the defaults."""
         self._store = store
         self._fed: list[Any] = []  # providers
         self._processors: list[Any] = []
@@ -51,7 +54,9 @@ class Tracing:
             resource = Resource.create()
             if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):
                 resource = resource.merge(Resource({"service.name": Path(sys.argv[0]).stem or "python"}))
-            self._own = Tracer(TracerProvider(resource=resource, shutdown_on_exit=False))
+            said = self.settings
+            options = () if said is None else (said.traces, said.sample, said.slow, said.parenting)
+            self._own = Tracer(TracerProvider(resource=resource, shutdown_on_exit=False), *options)
         return self._own
 
     def _feed(self, provider: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from ..analysis import Case, Estimate
 from ..descriptor import describe
 from .gather import Chapter
+from .words import repeats_unknown
 
 __all__ = ["as_data"]
 
@@ -22,7 +23,11 @@ def as_data(chapters: Sequence[Chapter]) -> dict[str, Any]:
     named = [(chapter, name, row.estimate) for chapter in chapters for row in chapter.rows for name in row.names]
     often = Counter(name for _, name, _ in named)
     operations = {
-        name if often[name] == 1 else f"{chapter.name}/{name}": {"pipeline": chapter.name, **_estimate(estimate)}
+        name if often[name] == 1 else f"{chapter.name}/{name}": {
+            "pipeline": chapter.name,
+            "repeats_unknown": repeats_unknown(estimate, chapter.policies),
+            **_estimate(estimate),
+        }
         for chapter, name, estimate in named
     }
     pipelines = {chapter.name: [describe(policy) for policy in chapter.policies] for chapter in chapters}

@@ -47,8 +47,8 @@ def explain_file(
     contents = examine(path, sections=sections)
     chapters = list(_chapters(contents, pipeline))
     if pipeline is not None and not chapters:
-        names = list(contents.policies)
-        known = f"{nearest(pipeline, names)} (in this file: {', '.join(names) or 'none'})"
+        names = dict.fromkeys([use.name for use in used(contents, facts_of(contents))] + [*contents.policies])
+        known = f"{nearest(pipeline, list(names))} (in this file: {', '.join(names) or 'none'})"
         raise ConfigError(f"{os.fspath(path)}: no pipeline is named {pipeline!r}{known}")
     return chapters
 
@@ -71,6 +71,5 @@ def _chapters(contents: Contents, pipeline: str | None) -> Iterator[Chapter]:
     uses = used(contents, facts_of(contents))
     routed = any(use.facts is not None for use in uses)
     for use in uses:
-        named = use.facts.pipeline if use.facts is not None else use.name
-        if (use.facts is not None or not routed) if pipeline is None else pipeline in (use.name, named):
+        if (use.facts is not None or not routed) if pipeline is None else use.called(pipeline):
             yield explain_policies(use.policies, use.name, Subject(use.policies, use.facts, settings))

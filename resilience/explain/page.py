@@ -9,7 +9,7 @@ from importlib.resources import files
 from .gather import Chapter, Row
 from .pictures import load_picture, timeline_picture
 from .text import named, settings
-from .words import duration, load_words, requests, sentences
+from .words import course_words, duration, load_words, requests, sentences, twice_words
 
 __all__ = ["as_page"]
 
@@ -29,7 +29,9 @@ def as_page(chapters: Sequence[Chapter], title: str) -> str:
 
 def _chapter(chapter: Chapter) -> Iterator[str]:
     yield f"<h2>Pipeline {escape(chapter.name)}</h2>"
-    items = [f"<li><b>{escape(name)}</b>{escape(what)}</li>" for name, what in map(settings, chapter.policies)]
+    items = [
+        f"<li><b>{escape(name)}</b><span>{escape(what)}</span></li>" for name, what in map(settings, chapter.policies)
+    ]
     items.insert(chapter.boundary, '<li class="boundary">one attempt</li>')
     yield f'<ol class="policies">{"".join(items)}<li>&rarr; the guarded function</li></ol>'
     yield "<table><tr><th>operation</th><th>typical trouble</th><th>worst</th><th>requests</th></tr>"
@@ -49,8 +51,11 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 
 def _row(chapter: Chapter, row: Row) -> Iterator[str]:
     yield f"<h3>{escape(named(row, chapter))}</h3>"
-    yield f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences(row.estimate))}</ul>"
-    yield f"<p>If everything fails, each attempt at the last moment: {escape(row.estimate.timeline[-1].note)}.</p>"
+    twice = twice_words(row.estimate, chapter.policies, others="*" in row.names)
+    said = [*sentences(row.estimate), *twice]
+    yield f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in said)}</ul>"
+    course = f"{course_words(row.estimate, chapter.policies)}: {row.estimate.timeline[-1].note}."
+    yield f"<p>{escape(course)}</p>"
     yield timeline_picture(row.estimate.timeline)
     yield (
         "<p>Requests a call, by the share of requests that fail:</p>"

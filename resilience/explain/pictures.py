@@ -45,7 +45,7 @@ def timeline_picture(steps: Sequence[Step]) -> str:
 
 def _mark(value: float, x: float, height: int) -> str:
     anchor = "end" if x > _WIDTH - 60 else "middle"
-    return f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{escape(duration(value))}</text>'
+    return f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}">{escape(duration(float(f"{value:.3g}")))}</text>'
 
 
 def load_picture(loads: Sequence[Load]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from ..analysis import Estimate, Step
 from ..descriptor import describe
 from .gather import Chapter, Row
-from .words import duration, load_words, sentences
+from .words import course_words, duration, load_words, sentences, twice_words
 
 __all__ = ["as_text", "drawn", "named", "settings"]
 
@@ -27,9 +27,10 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     for row in chapter.rows:
         yield ""
         yield named(row, chapter)
-        yield from (f"  {sentence}" for sentence in sentences(row.estimate))
+        twice = twice_words(row.estimate, chapter.policies, others="*" in row.names)
+        yield from (f"  {sentence}" for sentence in (*sentences(row.estimate), *twice))
         yield ""
-        yield "  If everything fails, each attempt at the last moment:"
+        yield f"  {course_words(row.estimate, chapter.policies)}:"
         yield from (f"    {line}" for line in _timeline(row.estimate.timeline))
         yield ""
         yield from (f"  {line}" for line in _load(row.estimate))
@@ -55,6 +56,8 @@ def settings(policy: Any) -> tuple[str, str]:
 def _value(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..analysis import MOST, Estimate, Load
 from ..descriptor import kind_of
 
-__all__ = ["duration", "load_words", "requests", "sentences"]
+__all__ = ["course_words", "duration", "load_words", "repeats_unknown", "requests", "sentences", "twice_words"]
 
 _RETRY = "the server may ask for longer pauses (up to max_retry_after each)"
 
@@ -49,9 +50,42 @@ def sentences(estimate: Estimate) -> list[str]:
         same = math.isclose(estimate.ordered, worst.latency) or estimate.ordered == worst.latency
         most = "the worst case stays what it is" if same else f"then the worst is {duration(estimate.ordered)}"
         said.append(f"Apart: {_RETRY}; {most}.")
-    if not estimate.op.idempotent:
-        said.append("An attempt that may have been executed is not repeated: this operation must not happen twice.")
     return said
+
+
+def repeats_unknown(estimate: Estimate, policies: Sequence[Any]) -> bool:
+    """Whether an attempt of which nobody knows whether it was executed may be sent again."""
+    retries = [policy for policy in policies if kind_of(policy) == "retry" and policy.attempts > 1]
+    if any(policy.on is not None or policy.result is not None for policy in retries):
+        return True
+    hedges = any(kind_of(policy) == "hedge" for policy in policies)
+    return estimate.op.idempotent and (bool(retries) or hedges)
+
+
+def twice_words(estimate: Estimate, policies: Sequence[Any], *, others: bool) -> list[str]:
+    """What becomes of an operation that must not happen twice: this one, or (`others`) those that nobody has named."""
+    repeats = any(kind_of(policy) == "retry" and policy.attempts > 1 for policy in policies)
+    hedges = any(kind_of(policy) == "hedge" for policy in policies)
+    if (estimate.op.idempotent and not others) or not (repeats or hedges):
+        return []
+    whose = (
+        "An operation that must not happen twice" if estimate.op.idempotent else "This operation must not happen twice"
+    )
+    if repeats and repeats_unknown(replace(estimate, op=replace(estimate.op, idempotent=False)), policies):
+        does = "`on` or `result` sends it again although nobody knows whether it was executed"
+        return [f"{whose}, and {does}." if not estimate.op.idempotent else f"{whose}: {does}."]
+    does = "not sent again unless it was certainly not executed" if repeats else "never hedged"
+    more = ", and never hedged" if repeats and hedges else ""
+    return [f"{whose}: it is {does}{more}."]
+
+
+def course_words(estimate: Estimate, policies: Sequence[Any]) -> str:
+    """What the timeline shows."""
+    course = "If everything fails, each attempt at the last moment"
+    retries = any(kind_of(policy) == "retry" and policy.attempts > 1 for policy in policies)
+    if retries and not repeats_unknown(estimate, policies):
+        course += " and before it was sent (what may have been executed is not sent again)"
+    return course
 
 
 def _capped(estimate: Estimate) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ..errors import ConfigError
 from .allow import check_reasons
@@ -13,9 +15,26 @@ from .modules import lint_modules
 from .report import as_json, as_line, as_sarif, silenced_json
 
 
+class _Parser(argparse.ArgumentParser):
+    """Argparse without its usage block: a usage error is one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit 0: nothing found, 1: findings, 2: bad usage or nothing to lint."""
-    parser = argparse.ArgumentParser(prog="python -m resilience.lint", description=__doc__, allow_abbrev=False)
+    try:
+        code = _main(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has gone; nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = _Parser(prog="python -m resilience.lint", description=__doc__, allow_abbrev=False)
     parser.add_argument("names", metavar="MODULE[:ATTRIBUTE]", nargs="+", help="what holds pipelines; it is imported")
     parser.add_argument("--allow", metavar="RULE=REASON", action="append", default=[], help="silence a rule, and why")
     parser.add_argument(

@@ -16,7 +16,9 @@ from ..config import Node
 __all__ = ["Connections", "Facts", "Guarding", "Quota", "looks_unsafe"]
 
 _UNSAFE = re.compile(
-    r"(create|place|submit|send|amend|withdraw|transfer|pay|charge|buy|sell|new_order|post_)", re.ASCII
+    r"create|place|submit|send|amend|edit_|modify|replace_|withdraw|transfer|pay|charge|buy|sell|borrow|repay|"
+    r"close_position|new_order|order$|post_",
+    re.ASCII,
 )
 
 
@@ -44,8 +46,9 @@ class Facts:
     """What is known of one pipeline.
 
     `ops` are the operations it guards, `names` all that the other side has (empty: nobody knows). `connections` by
-    the pool's name. `who` it talks to, ``"the exchange bybit"``, for the texts. `pipeline` is its name in the file, and
-    `stack` its list of policies where that is not the file's own.
+    the pool's name. `who` it talks to, ``"the exchange bybit"``, for the texts. `pipeline` is its name in the file,
+    `full` that in a running program (``"bybit.market"``), and `stack` its list of policies where that is not the
+    file's own.
     """
 
     ops: tuple[Op, ...] = ()
@@ -54,6 +57,7 @@ class Facts:
     connections: Mapping[str, Connections] = field(default_factory=dict)
     who: str = ""
     pipeline: str = ""
+    full: str = ""
     stack: Node | None = None
 
 

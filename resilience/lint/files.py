@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..config import Contents, Node, convert, examine
+from ..config.environment import PREFIXES
 from ..config.load import Section
 from ..descriptor import kind_of
 from ..units import rate
@@ -39,8 +40,8 @@ def lint_file(
     env_prefixes: tuple[str, ...] | None = None,
 ) -> Linted:
     """Check and lint a file, `exchanges.yaml` too. Raises `InvalidConfig` for one that is not sound."""
-    more = {} if env_prefixes is None else {"env_prefixes": env_prefixes}
-    return lint_contents(examine(path, sections=sections, **more))
+    prefixes = PREFIXES if env_prefixes is None else env_prefixes
+    return lint_contents(examine(path, sections=sections, env_prefixes=prefixes))
 
 
 def lint_contents(contents: Contents) -> Linted:
@@ -76,6 +77,15 @@ class Used:
     facts: Facts | None
     node: Node
 
+    @property
+    def full(self) -> str:
+        """Its name in a running program, on the dashboard and in traces: with the exchange's before it."""
+        return self.name if self.facts is None else self.facts.full or self.name
+
+    def called(self, name: str) -> bool:
+        """Whether that is one of its names: in the file, in a running program, or of what it was made from."""
+        return name in (self.name, self.full) or (self.facts is not None and name == self.facts.pipeline)
+
 
 def used(contents: Contents, facts: Mapping[str, Facts]) -> list[Used]:
     """Those that a section uses, as it has them, and those of the file that none does."""
@@ -98,7 +108,15 @@ def _placed(contents: Contents, uses: Sequence[Used], settings: LintSettings) ->
             node = finding.node or use.node
             if finding.node is None and finding.position is not None:
                 node = _setting(contents.places.get(id(use.policies[finding.position]), node), finding.field)
+            if node.source.preset:  # nobody can change it there
+                message = f"{finding.message} (inherited from the preset {_preset(node)})"
+                finding = replace(finding, message=message)  # noqa: PLW2901
+                node = use.node
             yield replace(finding, node=node)
+
+
+def _preset(node: Node) -> str:
+    return node.source.name.removeprefix("presets/").removesuffix(".yaml")
 
 
 def _setting(entry: Node, field: str) -> Node:

@@ -46,8 +46,9 @@ def guarded_in(name: str) -> dict[str, tuple[tuple[Any, ...], Op | None]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PipelineWarning)  # they are findings here
             module = import_module(module_name)
-    except Exception as error:
-        raise ConfigError(f"{module_name}: cannot be imported: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        said = str(error).partition("\n")[0]
+        raise ConfigError(f"{module_name}: cannot be imported: {type(error).__name__}: {said}") from None
     if not attribute:
         return dict(_within(module, module.__name__, {id(module)}))
     thing: Any = module

@@ -19,8 +19,15 @@ def as_line(finding: Finding, file: str = "") -> str:
     if finding.node is None:
         where = f"{file}: {finding.pipeline}" if file and finding.pipeline else file or finding.pipeline
         return f"{where}: {text}" if where else text
+    if finding.pipeline and not _names(finding.node.path, finding.pipeline):
+        text = f"{finding.severity}: in the pipeline {finding.pipeline}: {finding.message} [{finding.rule}]"
     problem = finding.node.problem(text)
     return f"{problem.file}:{problem.line}:{problem.col}: {problem.path}: {problem.text}"
+
+
+def _names(path: str, pipeline: str) -> bool:
+    """Whether a place in a file says by itself which pipeline it is about."""
+    return path == f"pipelines.{pipeline}" or path.startswith((f"pipelines.{pipeline}.", f"pipelines.{pipeline}["))
 
 
 def as_json(finding: Finding) -> dict[str, Any]:

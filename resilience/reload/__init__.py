@@ -9,7 +9,7 @@ from __future__ import annotations
 from .differences import Change, Field, differences
 from .fitting import unfit
 from .group import Group, Reload
-from .live import Live, watch
+from .live import RESTART, Live, watch
 from .plan import Plan, plan
 from .shadow import Shadow
 from .sources import Source
@@ -17,6 +17,7 @@ from .swap import swap
 from .watcher import Watcher
 
 __all__ = [
+    "RESTART",
     "Change",
     "Field",
     "Group",

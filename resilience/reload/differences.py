@@ -9,7 +9,7 @@ from typing import Any
 from ..descriptor import _plain, describe
 from ..policy import Bindable, changed_fields
 
-__all__ = ["Change", "Field", "differences"]
+__all__ = ["Change", "Field", "differences", "differing", "worded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Field:
     def __str__(self) -> str:
         if self.before == self.after:  # functions are told by their names
             return self.name
-        return f"{self.name} {_short(self.before)} -> {_short(self.after)}"
+        before, after = differing(self.before, self.after)
+        return f"{self.name} {_short(before)} -> {_short(after)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,26 @@ def _value(policy: object, field: str) -> Any:
     return _plain(getattr(policy, field, None))
 
 
+def differing(before: Any, after: Any) -> tuple[Any, Any]:
+    """Two values; of two tables, the entries that are not the same."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return before, after
+    same = {key for key in before if key in after and before[key] == after[key]}
+    first, second = ({key: value for key, value in table.items() if key not in same} for table in (before, after))
+    return first, second
+
+
+def worded(value: Any) -> str:
+    """As YAML has it: ``{expo: {base: 2, factor: 1}}``."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {worded(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(worded, value))}]"
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _short(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = worded(value)
     return text if len(text) <= 60 else text[:57] + "..."

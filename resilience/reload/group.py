@@ -18,10 +18,14 @@ __all__ = ["Group", "Reload"]
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What came of one reload: true if what stands in the file is in force. `error` says why not."""
+    """What came of one reload: true if what stands in the file is in force. `error` says why not.
+
+    `also`: what has changed beside the pipelines, in words.
+    """
 
     error: str | None = None
     changes: tuple[Change, ...] = ()
+    also: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.error is None
@@ -29,7 +33,7 @@ class Reload:
     def __str__(self) -> str:
         if self.error is not None:
             return self.error
-        return "; ".join(map(str, self.changes)) or "nothing changes"
+        return "; ".join([*map(str, self.changes), *self.also]) or "nothing changes"
 
 
 class Group:
@@ -70,9 +74,8 @@ class Group:
             follow = getattr(observer, "watch", None)  # the dashboard, which is about all of them
             if follow is not None:
                 follow(*added)
-        outcome = Reload(None, changes)
-        words = "; ".join([*map(str, changes), *also]) or "nothing changes"
-        self.source.accept(contents, self.observers(), words)
+        outcome = Reload(None, changes, tuple(also))
+        self.source.accept(contents, self.observers(), str(outcome))
         return outcome
 
     def refuse(self, error: ConfigError) -> Reload:

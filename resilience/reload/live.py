@@ -19,9 +19,10 @@ from .shadow import Shadow
 from .sources import Contents, Source
 from .watcher import Watcher
 
-__all__ = ["Live", "watch"]
+__all__ = ["RESTART", "Live", "watch"]
 
-_RESTART = "{} takes effect at the next start"
+RESTART = "{} takes effect at the next start"
+"""What is said of a section that a reload does not touch, if it is not what was started with."""
 
 
 def watch(
@@ -103,7 +104,7 @@ class Live(Mapping[str, Pipeline]):
         return self._become(candidates, settings_of(described.starts), contents)
 
     def _become(self, candidates: dict[str, Pipeline], settings: Mapping[str, Any], contents: Contents) -> Reload:
-        also = [_RESTART.format(name) for name in {**self._settings, **settings} if self._differs(name, settings)]
+        also = [RESTART.format(name) for name in {**self._settings, **settings} if self._differs(name, settings)]
         return self._group.become(candidates, contents, also)
 
     def _differs(self, name: str, settings: Mapping[str, Any]) -> bool:

@@ -7,27 +7,30 @@ default that is written out changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..config.build import read_pipelines
+from ..config import Contents
 from ..config.document import Node
-from ..config.load import lent
-from ..config.problems import InvalidConfig, Problem, Problems
+from ..config.problems import InvalidConfig, Problem
+from ..config.registry import POLICIES
 from ..errors import ConfigError
 from ..lint import Linted, lint_file
+from ..lint.facts import Facts
+from ..lint.files import used
 from ..lint.report import as_line
 from .differences import Change, differences
+from .told import told
 
-__all__ = ["Plan", "Setting", "plan", "policies_of"]
+__all__ = ["Plan", "Setting", "plan", "policies_of", "routes_of"]
 
 _SECRET = ("key", "secret", "token", "password")
 _EFFECTS = {
     "resources": "a new session is opened; the old one is closed when its last borrower is back",
-    "exchanges": "from the next call on; environment variables are read again",
     "telemetry": "takes effect at the next start",
     "dashboard": "takes effect at the next start",
+    "lint": "for the linter alone; a running program does not read it",
 }
 
 
@@ -64,7 +67,7 @@ class Plan:
         return {"valid": not self.problems, **asdict(self)}
 
     def __str__(self) -> str:
-        return "\n".join(_told(self))
+        return "\n".join(told(self))
 
 
 def plan(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Plan:
@@ -78,8 +81,8 @@ def plan(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Plan:
         after = lint_file(new)
     except InvalidConfig as error:
         return Plan(*names, problems=tuple(error.problems))
-    roots = before.contents.root, after.contents.root
-    return Plan(*names, tuple(_changes(*roots)), tuple(_settings(*roots)), warnings=tuple(_warnings(before, after)))
+    settings = (*_settings(before.contents.root, after.contents.root), *_rerouted(before.facts, after.facts))
+    return Plan(*names, tuple(_changes(before, after)), settings, warnings=tuple(_warnings(before, after)))
 
 
 def _warnings(before: Linted, after: Linted) -> Iterator[str]:
@@ -89,9 +92,9 @@ def _warnings(before: Linted, after: Linted) -> Iterator[str]:
             yield as_line(finding)
 
 
-def _changes(old: Node, new: Node) -> Iterator[Change]:
+def _changes(old: Linted, new: Linted) -> Iterator[Change]:
     """As in `group.Group`, for pipelines that nobody has built."""
-    before, after = (policies_of(root) for root in (old, new))
+    before, after = (policies_of(linted.contents, linted.facts) for linted in (old, new))
     for name, policies in after.items():
         if name in before:
             yield from differences(name, before[name], policies)
@@ -102,9 +105,9 @@ def _changes(old: Node, new: Node) -> Iterator[Change]:
             yield Change(name, "pipeline", 0, "removed", kept="whoever holds it goes on with it as it was")
 
 
-def policies_of(root: Node) -> dict[str, list[Any]]:
-    node = root.get("pipelines")
-    return {} if node is None else dict(read_pipelines(node, Problems(), lent, ()))
+def policies_of(contents: Contents, facts: Mapping[str, Facts]) -> dict[str, Sequence[Any]]:
+    """By the name that a pipeline has in a running program: where exchanges use it, with their overrides in it."""
+    return {use.full: use.policies for use in used(contents, facts)}
 
 
 def _settings(old: Node, new: Node) -> Iterator[Setting]:
@@ -116,10 +119,35 @@ def _settings(old: Node, new: Node) -> Iterator[Setting]:
             yield Setting(path, _shown(was, path), _shown(will, path), effect)
 
 
+def routes_of(facts: Mapping[str, Facts]) -> dict[tuple[str, str], str]:
+    """The pipeline, by its full name, of each exchange and operation."""
+    return {
+        (fact.full.removesuffix(f".{fact.pipeline}"), op.name): fact.full for fact in facts.values() for op in fact.ops
+    }
+
+
+def _rerouted(old: Mapping[str, Facts], new: Mapping[str, Facts]) -> Iterator[Setting]:
+    before, after = routes_of(old), routes_of(new)
+    for exchange, op in before:
+        was, will = before[exchange, op], after.get((exchange, op))
+        if will is not None and will != was:
+            effect = "from the next call on, with the states of that pipeline"
+            yield Setting(f"exchanges.{exchange}.operations.{op}.pipeline", was, will, effect)
+
+
 def _leaves(root: Node) -> Iterator[tuple[str, Node]]:
     for name, node in root.items():
-        if name not in ("version", "pipelines"):
+        if name == "exchanges":
+            yield from (pair for _, exchange in node.items() for pair in _routes(exchange))
+        elif name not in ("version", "pipelines"):
             yield from _values(node)
+
+
+def _routes(exchange: Node) -> Iterator[tuple[str, Node]]:
+    """What an exchange says, but for its policies and routes, which are told of the pipelines that come of them."""
+    for key, child in exchange.items():
+        if key not in ("pipeline", "operations", *POLICIES):
+            yield from _values(child)
 
 
 def _values(node: Node) -> Iterator[tuple[str, Node]]:
@@ -136,48 +164,3 @@ def _shown(node: Node | None, path: str) -> str | None:
     if node.style == "env":
         return node.written
     return "(hidden)" if path.rpartition(".")[2] in _SECRET else node.text
-
-
-# -- in words -----------------------------------------------------------------------------------------------------
-
-_SIGNS = {"added": "+", "removed": "-", "changed": "~", "moved": "<>"}
-
-
-def _told(plan: Plan) -> Iterator[str]:
-    if plan.problems:
-        yield from map(str, plan.problems)
-        yield f"{plan.new} is invalid: loading it changes nothing"
-        return
-    pipeline = None
-    for change in plan.changes:
-        if change.pipeline != pipeline:
-            pipeline = change.pipeline
-            yield f"pipeline {pipeline}"
-        yield from _change(change)
-    for setting in plan.settings:
-        yield f"{setting.path}: {_or_none(setting.before)} -> {_or_none(setting.after)}   ({setting.effect})"
-    yield from plan.warnings
-    counts = [f"{sum(c.what == what for c in plan.changes)} {what}" for what in _SIGNS]
-    yield f"{', '.join(counts)}; {len(plan.settings)} other settings" if plan else "nothing changes"
-
-
-def _change(change: Change) -> Iterator[str]:
-    yield (
-        f"  {_SIGNS[change.what]} {change.policy} [{change.position}]"
-        if change.policy != "pipeline"
-        else (f"  {_SIGNS[change.what]} the whole pipeline")
-    )
-    for item in change.fields:
-        yield f"      {item.name}: {_worded(item.before)} -> {_worded(item.after)}   ({item.effect})"
-    if change.kept:
-        yield f"      kept: {change.kept}"
-    if change.lost:
-        yield f"      lost: {change.lost}"
-
-
-def _worded(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _or_none(value: str | None) -> str:
-    return "nothing" if value is None else value

@@ -1,7 +1,7 @@
 """A shadow of recorded traffic: spans (`dashboard.rows.Span`), played to it in the order of time.
 
 Spans say less than events do. Whether an operation may happen twice is not among their attributes: it is taken to be so
-where one of its attempts was repeated after its outcome was unknown, or hedged.
+where the exchange of the file says it, or one of its attempts was repeated after its outcome was unknown, or hedged.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import builtins
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from .. import errors
 from ..call import Call, LimitReport, Op
-from ..config.document import Document
-from ..config.problems import Problems
+from ..config import examine
 from ..errors import Refused, TimedOut
+from ..lint.files import facts_of
 from ..policies.breaker import CircuitOpen
 from ..verdict import Kind, Verdict
-from .plan import policies_of
-from .shadow.engine import Engine, Outcome
+from .plan import policies_of, routes_of
+from .shadow.engine import Engine, Engines, Outcome
 from .shadow.report import CAVEATS, Report, Tally
 
 __all__ = ["replay", "shadow_of"]
@@ -31,31 +31,44 @@ _R = "resilience."
 
 def replay(new: str | os.PathLike[str], spans: Iterable[Any]) -> Report:
     """What the policies of a file would have decided about recorded calls. Raises `ConfigError`."""
-    root = Document.load(new, problems=Problems())
-    return shadow_of(policies_of(root), spans)
+    contents = examine(new)
+    facts = facts_of(contents)
+    known = [op.name for fact in facts.values() for op in fact.ops if op.idempotent]
+    return shadow_of(policies_of(contents, facts), spans, routes_of(facts), known)
 
 
-def shadow_of(policies: Mapping[str, list[Any]], spans: Iterable[Any]) -> Report:
-    """Play the spans to engines of these policies, by the pipeline's name (with or without its exchange before it)."""
+def shadow_of(
+    policies: Mapping[str, Sequence[Any]],
+    spans: Iterable[Any],
+    routes: Mapping[tuple[str, str], str] | None = None,
+    idempotent: Iterable[str] = (),
+) -> Report:
+    """Play the spans to engines of these policies, by the pipeline's name (with or without its exchange before it).
+
+    `routes` are those of the new file, by exchange and operation: `plan.routes_of`. `idempotent` operations may happen
+    twice, as the exchange says.
+    """
     calls, attempts = _sorted_out(spans)
-    repeatable = _repeatable(attempts)
+    repeatable = {*idempotent} | _repeatable(attempts)
     whole = all(call.attributes.get(f"{_R}sampling.probability", 1.0) >= 1.0 for call in calls)
     tally = Tally()
-    engines: dict[str, Engine] = {}
+    routes = routes or {}
+    engines = Engines(policies, tally, {}, whole)
     steps: list[tuple[int, int, Callable[[], None]]] = []
     for call in calls:
         name = str(call.attributes.get(f"{_R}pipeline", ""))
-        stack = policies.get(name) or policies.get(name.partition(".")[2])
-        if stack is None:
-            tally.unjudged[f"{name or 'calls of no name'} (it is not in the new file)"] = None
-            continue
-        if name not in engines:
-            engines[name] = Engine(name, stack, tally, whole=whole)
-        steps += _steps(engines[name], call, attempts.get((call.trace_id, call.span_id), []), repeatable)
+        op = str(call.attributes.get(f"{_R}op", ""))
+        engine = engines.of(routes.get((name.partition(".")[0], op), name))
+        if engine is not None:
+            steps += _steps(engine, call, attempts.get((call.trace_id, call.span_id), []), repeatable)
     for _, _, step in sorted(steps, key=lambda one: one[:2]):
         step()
     report = tally.report()
-    more = () if whole else ("the traces are a sample: what counts calls is not judged",)
+    more = (
+        ()
+        if whole
+        else ("the traces are a sample: what counts calls is not judged (telemetry: {traces: always} keeps all)",)
+    )
     caveats = (*CAVEATS, "whether an operation may happen twice is guessed from what was repeated", *more)
     return Report(report.calls, report.attempts, report.seconds, report.findings, report.unjudged, caveats)
 

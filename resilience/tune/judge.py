@@ -1,44 +1,63 @@
-"""Whether a changed file is still a sound one: nothing is proposed that the checks would refuse."""
+"""Whether a changed file is still a sound one: nothing is proposed that the checks would refuse.
+
+The file is read as a program reads it: with what it includes, and each pipeline as the exchanges use it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ..config import Document, InvalidConfig, Problems
-from ..config.build import read_pipelines
-from ..lint import lint
-from ..policy import Policy
+from ..config import InvalidConfig, examine
+from ..lint import Linted
+from ..lint.files import Used, lint_contents, used
 
-__all__ = ["complaint", "stacks_of"]
-
-
-def stacks_of(text: str, name: str) -> dict[str, list[Policy]]:
-    """The policies of each pipeline in a text. Raises `ConfigError` with all that is wrong with it."""
-    problems = Problems()
-    root = Document.parse(text, name, problems=problems)
-    node = root.get("pipelines")
-    if node is None:
-        problems.add(root.problem("the key pipelines is missing", "missing-key"))
-    stacks = {} if node is None else read_pipelines(node, problems, lambda _: {"open": object}, [])
-    problems.finish()
-    return stacks
+__all__ = ["complaint", "linted", "others", "uses_of"]
 
 
-def complaint(before: str, after: str, name: str, pipeline: str) -> str:
+def linted(text: str, name: str) -> Linted:
+    """The file `name` if it held this text. Raises `ConfigError` with all that is wrong with it."""
+    return lint_contents(examine(name, text=text))
+
+
+def uses_of(found: Linted) -> dict[str, Used]:
+    """The pipelines by name."""
+    return {use.name: use for use in used(found.contents, found.facts)}
+
+
+def complaint(before: Linted, after: str, file: str, pipeline: str) -> str:
     """What the checks say of the changed text that they did not say of the old one; "" for nothing."""
     try:
-        stacks = stacks_of(after, name)
+        changed = linted(after, file)
     except InvalidConfig as error:
         return str(error.problems[0].text)
-    old, new = stacks_of(before, name)[pipeline], stacks[pipeline]
-    said = {(finding.rule, finding.field) for finding in lint(old) if finding.severity != "note"}
-    findings = [finding for finding in lint(new) if finding.severity != "note"]
-    told = next((finding.message for finding in findings if (finding.rule, finding.field) not in said), "")
-    return told or ("" if _one_differs(old, new) else "the change would concern more, or less, than one policy")
+    said = {(finding.rule, finding.pipeline, finding.field) for finding in before.findings}
+    for finding in changed.findings:
+        if (finding.rule, finding.pipeline, finding.field) not in said:
+            return finding.message
+    return _unexpected(_policies(before)[pipeline], _policies(changed)[pipeline])
 
 
-def _one_differs(old: Sequence[Policy], new: Sequence[Policy]) -> bool:
-    """Whether one policy was changed, or one added, and nothing else: a mistake in cutting the text would show here."""
+def others(before: Linted, after: str, file: str, pipeline: str) -> list[str]:
+    """The other pipelines that the change concerns as well, because they extend that one or are used beside it."""
+    old, new = _policies(before), _policies(linted(after, file))
+    return [name for name in new if name != pipeline and _differ(old.get(name, ()), new[name])]
+
+
+def _policies(found: Linted) -> Mapping[str, Sequence[Any]]:
+    return {name: use.policies for name, use in uses_of(found).items()}
+
+
+def _differ(old: Sequence[Any], new: Sequence[Any]) -> int:
+    return sum(bool(a != b) for a, b in zip(old, new, strict=False)) + abs(len(old) - len(new))
+
+
+def _unexpected(old: Sequence[Any], new: Sequence[Any]) -> str:
+    """Whether not one policy was changed, or one added, and nothing else: a mistake in cutting the text shows here."""
     if len(new) == len(old):
-        return sum(a != b for a, b in zip(old, new, strict=True)) == 1
-    return len(new) == len(old) + 1 and sum(policy not in old for policy in new) == 1
+        count = _differ(old, new)
+        if count == 0:
+            return "it would change nothing, since the file says it otherwise in another place"
+        return "" if count == 1 else "the change would concern more than one policy"
+    added = len(new) == len(old) + 1 and sum(policy not in old for policy in new) == 1
+    return "" if added else "the change would concern more than one policy"

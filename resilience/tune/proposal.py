@@ -29,6 +29,10 @@ class Proposal:
         """The same, but nothing is proposed any more."""
         return replace(self, value=None, evidence=f"{self.evidence} Not proposed: {why}")
 
+    def noted(self, more: str) -> Proposal:
+        """The same with a sentence more."""
+        return replace(self, evidence=f"{self.evidence} {more}")
+
     def __str__(self) -> str:
         where = ".".join((self.policy, *self.path))
         change = (

@@ -8,12 +8,15 @@ from typing import Any
 
 from ..config.document import Document, Node
 from ..config.registry import single, spelled
+from ..config.shape import nearest
 from ..descriptor import kind_of
 from ..errors import ConfigError
+from ..lint.facts import looks_unsafe
+from ..lint.files import Used
 from ..recorded import Call, Histogram, Recording
 from .edit import NotEditable, insert_after, put
 from .hedges import hedge_for
-from .judge import complaint, stacks_of
+from .judge import complaint, linted, others, uses_of
 from .proposal import Proposal
 from .rates import rate_for
 from .retries import attempts_for
@@ -46,17 +49,19 @@ def tune(
 
     Raises `ConfigError` if the text is no sound configuration, or no call of its pipelines was recorded.
     """
-    stacks = stacks_of(text, file)
-    if pipeline is not None and pipeline not in stacks:
-        raise ConfigError(f"{file}: no pipeline is named {pipeline!r} (in this file: {', '.join(stacks)})")
+    uses = uses_of(linted(text, file))
+    chosen = [use for use in uses.values() if pipeline is None or use.called(pipeline)]
+    if not chosen:
+        known = f"{nearest(str(pipeline), list(uses))} (in this file: {', '.join(uses) or 'none'})"
+        raise ConfigError(f"{file}: no pipeline is named {pipeline!r}{known}")
     proposals: dict[str, list[Proposal]] = {}
     after = text
-    for name in stacks if pipeline is None else [pipeline]:
-        found = _judged(stacks[name], _traffic_of(traffic, name, alone=len(stacks) == 1), q, confidence)
-        proposals[name] = []
+    for use in chosen:
+        found = _judged(use.policies, _traffic_of(traffic, use, alone=len(uses) == 1), q, confidence)
+        proposals[use.name] = []
         for proposal in found:
-            kept, after = _applied(proposal, file, after, name)
-            proposals[name].append(kept)
+            kept, after = _applied(proposal, file, after, use)
+            proposals[use.name].append(kept)
     if not any(proposals.values()):
         known = ", ".join(map(repr, _names(traffic))) or "none"
         raise ConfigError(
@@ -74,12 +79,14 @@ def _names(traffic: Recording | Sequence[Histogram]) -> list[str]:
     return sorted({histogram.pipeline for histogram in traffic})
 
 
-def _traffic_of(traffic: Recording | Sequence[Histogram], name: str, alone: bool) -> Recording | list[Histogram]:
+def _traffic_of(traffic: Recording | Sequence[Histogram], use: Used, alone: bool) -> Recording | list[Histogram]:
     """What was recorded of it; if it is the only one in the file and only one was recorded, that must be it."""
     only = alone and len(_names(traffic)) == 1
     if isinstance(traffic, Recording):
-        return traffic if only else traffic.of(name)
-    return [h for h in traffic if only or h.pipeline == name or h.pipeline.endswith(f".{name}")]
+        found = traffic.of(use.full)
+        return traffic if only else found if found.calls else traffic.of(use.name)
+    names = (use.full, use.name)
+    return [h for h in traffic if only or h.pipeline in names or h.pipeline.endswith(f".{use.name}")]
 
 
 def _judged(
@@ -127,8 +134,9 @@ def _of_repeating(
     if retry is not None:
         slowest = None if timeout is None else max([timeout.seconds, *timeout.per_op.values()])
         yield attempts_for(calls, retry.attempts, confidence, slowest, None if deadline is None else deadline.seconds)
-    if hedge is not None or retry is not None:
-        yield hedge_for(by_operation, "" if hedge is None else _delay(hedge.delay), confidence)
+    reads = {op: calls for op, calls in by_operation.items() if not looks_unsafe(op)}
+    if (hedge is not None or retry is not None) and reads:  # what must not happen twice is never hedged
+        yield hedge_for(reads, "" if hedge is None else _delay(hedge.delay), confidence)
 
 
 def _delay(delay: float | str) -> str:
@@ -138,25 +146,36 @@ def _delay(delay: float | str) -> str:
 # -- into the file --------------------------------------------------------------------------------------------
 
 
-def _applied(proposal: Proposal, file: str, text: str, pipeline: str) -> tuple[Proposal, str]:
+def _applied(proposal: Proposal, file: str, text: str, use: Used) -> tuple[Proposal, str]:
     """The proposal and the changed text; or the proposal withdrawn, and the text as it was."""
     if proposal.value is None:
         return proposal, text
     try:
-        changed = _changed(proposal, file, text, pipeline)
+        changed = _changed(proposal, file, text, use)
     except NotEditable as error:
         return proposal.withdrawn(f"this file cannot be changed there ({error})."), text
-    said = complaint(text, changed, file, pipeline)
-    return (proposal.withdrawn(f"the checks refuse it: {said}"), text) if said else (proposal, changed)
+    before = linted(text, file)
+    said = complaint(before, changed, file, use.name)
+    if said:
+        return proposal.withdrawn(f"the checks refuse it: {said}"), text
+    also = others(before, changed, file, use.name)
+    return (proposal.noted(f"It changes {', '.join(also)} as well.") if also else proposal), changed
 
 
-def _changed(proposal: Proposal, file: str, text: str, pipeline: str) -> str:
+def _changed(proposal: Proposal, file: str, text: str, use: Used) -> str:
+    """The text with the proposal where the file says it now. Raises `NotEditable`."""
+    root = Document.parse(text, file)
+    own = single(spelled(proposal.policy)) or ""
     value = proposal.value or ""
-    pipelines = Document.parse(text, file).get("pipelines")
-    stack = None if pipelines is None else pipelines.get(pipeline)
+    route = _route(root, use, proposal)
+    if route is not None:
+        return put(text, file, route, value, single=own)
+    pipelines = root.get("pipelines")
+    name = use.name if use.facts is None else use.facts.pipeline
+    stack = None if pipelines is None else pipelines.get(name)
     if stack is None:
         raise NotEditable("the pipeline stands in another file")
-    place: tuple[str | int, ...] = ("pipelines", pipeline)
+    place: tuple[str | int, ...] = ("pipelines", name)
     if stack.kind == "mapping":  # what it says otherwise than the pipeline that it extends
         place = (*place, proposal.policy)
     elif proposal.new:
@@ -164,7 +183,26 @@ def _changed(proposal: Proposal, file: str, text: str, pipeline: str) -> str:
         return insert_after(text, file, (*place, _position(stack, "retry")), entry)
     else:
         place = (*place, _position(stack, proposal.policy), proposal.policy)
-    return put(text, file, (*place, *proposal.path), value, single=single(spelled(proposal.policy)) or "")
+    return put(text, file, (*place, *proposal.path), value, single=own)
+
+
+def _route(root: Node, use: Used, proposal: Proposal) -> tuple[str, ...] | None:
+    """Where an exchange says that setting of one of its operations; None where the pipeline itself does."""
+    if use.facts is None:
+        return None
+    exchange = use.full.removesuffix(f".{use.facts.pipeline}")
+    base, _, operation = use.facts.pipeline.rpartition("/")  # of one that an operation has for itself
+    place = ("exchanges", exchange, "operations", proposal.op if _at(root, ("pipelines", base)) is None else operation)
+    if proposal.path == ("per_op", place[-1]) and _at(root, (*place, proposal.policy)) is not None:
+        return (*place, proposal.policy, "seconds")
+    return (*place, proposal.policy, *proposal.path) if place[-1] == operation and _at(root, place) else None
+
+
+def _at(root: Node, place: Sequence[str]) -> Node | None:
+    node: Node | None = root
+    for key in place:
+        node = None if node is None else node.get(key)
+    return node
 
 
 def _position(stack: Node, policy: str) -> int:

@@ -20,19 +20,27 @@ _SPACIOUS = 4  # times what is needed: such a limit protects nobody
 
 
 def busiest(calls: Sequence[Call]) -> float:
-    """The most attempts that were under way on average over ten seconds. Weighted, so right for sampled calls too."""
+    """The most attempts that were under way on average over ten seconds, or over all of a recording that is shorter.
+
+    Weighted, so right for sampled calls too.
+    """
+    asked = [attempt for call in calls for attempt in call.attempts if attempt.asked]
+    first = min((one.start for one in asked), default=0.0)
+    length = min(_WINDOW, max((one.start + one.seconds for one in asked), default=0.0) - first)
+    if length <= 0.0:
+        return 0.0
     sums: dict[int, float] = {}
     for call in calls:
         for attempt in call.attempts:
             if not attempt.asked:
                 continue
-            at, ends = attempt.start, attempt.start + attempt.seconds
+            at, ends = attempt.start - first, attempt.start - first + attempt.seconds
             while at < ends:
-                window = math.floor(at / _WINDOW)
-                until = min(ends, (window + 1) * _WINDOW)
+                window = math.floor(at / length)
+                until = min(ends, (window + 1) * length)
                 sums[window] = sums.get(window, 0.0) + call.weight * (until - at)
                 at = until if until > at else ends
-    return max(sums.values(), default=0.0) / _WINDOW
+    return max(sums.values(), default=0.0) / length
 
 
 def places_needed(load: float) -> int:
@@ -48,7 +56,7 @@ def places_for(calls: Sequence[Call], now: int) -> Proposal:
     refused = sum(call.weight for call in calls if call.error == "bulkhead_full") / total if total else 0.0
     evidence = (
         f"In the busiest {_WINDOW:g} s {load:.3g} attempts were under way on average (Little's law), which takes "
-        f"{needed} places with room for chance; {refused:.2%} of calls were refused a place."
+        f"{needed} place{'' if needed == 1 else 's'} with room for chance; {refused:.2%} of calls were refused a place."
     )
 
     def say(more: str, value: int | None = None) -> Proposal:

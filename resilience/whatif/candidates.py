@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, PipelineWarning
 from ..pipeline import Pipeline
 from ..policies.pool import Pool
 from ..policy import Bindable
 from .faults import classify
+
+if TYPE_CHECKING:
+    from ..config import Node
+    from ..lint.files import Used
 
 __all__ = ["Candidate", "read_candidates"]
 
@@ -38,42 +42,43 @@ class Candidate:
 def read_candidates(path: str, pipelines: Sequence[str] = ()) -> list[Candidate]:
     """The pipelines of a file, all or those that are named. Files for exchanges are welcome: their pools lend nothing.
 
-    Where a resource has ``limit_per_host``, so many requests are carried at once. Raises `ConfigError`.
+    Where exchanges use pipelines they are tried as they are used, with what each operation says otherwise. Where a
+    resource has ``limit_per_host``, so many requests are carried at once. Raises `ConfigError`.
     """
-    from ..config import Document, Problems, read_version
-    from ..config.build import read_pipelines
+    from ..config import examine
+    from ..config.shape import nearest
+    from ..lint.files import facts_of, used
 
-    problems = Problems()
-    root = Document.load(path, problems=problems)
-    read_version(root, problems)
-    node = root.get("pipelines")
-    if node is None:
-        problems.add(root.problem("the key pipelines is missing", "missing-key"))
-        problems.finish()
-        raise AssertionError("unreachable")
-    stacks = read_pipelines(node, problems, lambda name: {"open": object}, [])
-    problems.finish()
+    contents = examine(path)
+    uses = used(contents, facts_of(contents))
     for name in pipelines:
-        if name not in stacks:
-            raise node.error(f"no pipeline is named {name!r} (in this file: {', '.join(stacks)})", "unknown-pipeline")
-    chosen = {name: stacks[name] for name in (pipelines or stacks)}
+        if not any(use.called(name) for use in uses):
+            names = [use.name for use in uses]
+            known = f"{nearest(name, names)} (in this file: {', '.join(names) or 'none'})"
+            raise ConfigError(f"{path}: no pipeline is named {name!r}{known}")
+    chosen = [use for use in uses if not pipelines or any(use.called(name) for name in pipelines)]
     if not chosen:
         raise ConfigError(f"{path}: has no pipeline to try")
     return [
-        Candidate(path if len(stacks) == 1 else f"{path}:{name}", policies, _connections(root, policies))
-        for name, policies in chosen.items()
+        Candidate(
+            path if len(uses) == 1 else f"{path}:{use.name}",
+            [replace(policy, open=object) if isinstance(policy, Pool) else policy for policy in use.policies],
+            _connections(contents.root, use),
+        )
+        for use in chosen
     ]
 
 
-def _connections(root: Any, policies: Sequence[Bindable]) -> int | None:
+def _connections(root: Node, use: Used) -> int | None:
     """The connections to one host that the resource of the pipeline's pool is allowed."""
     from ..config.scalars import number
 
-    resources = root.get("resources")
-    for policy in policies:
-        if resources is not None and isinstance(policy, Pool):
-            resource = resources.get(policy.name)
-            limit = None if resource is None else resource.get("limit_per_host")
-            found = None if limit is None else number(limit)
-            return int(found) if found else None
-    return None
+    pool = next((policy for policy in use.policies if isinstance(policy, Pool)), None)
+    if pool is None:
+        return None
+    if use.facts is not None and pool.name in use.facts.connections:
+        return use.facts.connections[pool.name].limit_per_host
+    resource = (root.get("resources") or root).get(pool.name)
+    limit = None if resource is None else resource.get("limit_per_host")
+    found = None if limit is None else number(limit)
+    return int(found) if found else None

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ..call import Priority
 from ..errors import ConfigError
+from ..lint.facts import looks_unsafe
 from ..units import Seconds, Share, check, rate
 from .faults import Fault, FaultKind
 from .latency import Latency
@@ -24,12 +25,13 @@ _REST = 60.0
 class Operation:
     """Calls of one kind: `rate` (``20/s``) of them arrive, each answered within `latency` while nothing is wrong.
 
+    `idempotent`: may it happen twice? None: yes, unless it is called like an order (``create_order``, ``withdraw``).
     `keys`: how many different things are asked about (symbols), for caches and coalescing; None: never twice the same.
     """
 
     rate: str
     latency: Seconds | Latency
-    idempotent: bool = True
+    idempotent: bool | None = None
     cost: float = 1.0
     priority: Priority = "default"
     faults: Sequence[Fault] = ()
@@ -42,6 +44,10 @@ class Operation:
         check("Operation", "cost", self.cost, above=0)
         if self.keys is not None:
             check("Operation", "keys", self.keys, least=1, whole=True)
+
+    def repeatable(self, name: str) -> bool:
+        """Whether it may happen twice, if that is its name."""
+        return not looks_unsafe(name) if self.idempotent is None else self.idempotent
 
     @property
     def per_second(self) -> float:

@@ -36,7 +36,8 @@ class Modelled:
         within = [outage for outage in model.outages if outage.at < self.seconds]
         self.troubles = _joined(sorted(Trouble(outage.at, outage.ends) for outage in within))
         self._ops = [
-            Op(name, idempotent=o.idempotent, cost=o.cost, priority=o.priority) for name, o in model.operations.items()
+            Op(name, idempotent=o.repeatable(name), cost=o.cost, priority=o.priority)
+            for name, o in model.operations.items()
         ]
 
     def arrivals(self, dice: Dice) -> Sequence[Arrival]:

@@ -23,8 +23,12 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.figure { white-space: nowrap; }
+td.figure small { display: block; color: var(--faint); }
+td.why { min-width: 11rem; }
 tr.dominated { color: var(--faint); }
-svg { width: 100%; height: auto; margin: 1rem 0; }
+div.wide { overflow-x: auto; }
+svg { width: 100%; min-width: 40rem; height: auto; margin: 1rem 0; }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); }
 svg .axis, svg .tick { stroke: var(--line); }
 svg .faint { fill: var(--faint); }
@@ -34,6 +38,7 @@ p.note { color: var(--faint); }
 """
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 900, 460, 90, 20, 200, 50
+_NAME, _LINE = 150, 15  # how long and how high a name is, about
 _LEAST = 1e-5  # failures below this share are drawn as this
 
 
@@ -47,10 +52,10 @@ def as_page(found: Comparison) -> str:
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>
 <h1>What if</h1>
 <p>{escape(found.source)}, seed {found.seed}.</p>
-{_picture(found.results)}
-<table><thead><tr>{heads}</tr></thead><tbody>
+<div class="wide">{_picture(found.results)}</div>
+<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>
 {rows}
-</tbody></table>
+</tbody></table></div>
 <p class="note">{escape(method(found))}. Latencies are those of the calls that succeeded.</p>
 </body></html>
 """
@@ -72,7 +77,15 @@ def _row(result: Result) -> str:
         by + (", ".join(reasons) or "nothing failed"),
     )
     kind = ' class="dominated"' if result.dominated_by is not None else ""
-    return f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    name, *figures, why = cells
+    middle = "".join(f'<td class="figure">{_figure(cell)}</td>' for cell in figures)
+    return f'<tr{kind}><td>{escape(name)}</td>{middle}<td class="why">{escape(why)}</td></tr>'
+
+
+def _figure(cell: str) -> str:
+    """A number, and its interval beneath it."""
+    value, bracket, interval = cell.partition(" (")
+    return f"{escape(value)}<small>{escape(bracket + interval)}</small>" if bracket else escape(value)
 
 
 # -- the picture ----------------------------------------------------------------------------------------------
@@ -104,7 +117,8 @@ def _picture(results: Sequence[Result]) -> str:
     ys = [value for result in drawn for value in _failures(result)]
     x = _Axis(xs, _LEFT, _WIDTH - _RIGHT)
     y = _Axis(ys, _HEIGHT - _BOTTOM, _TOP)
-    marks = "\n".join(_mark(result, x, y) for result in drawn)
+    taken: list[tuple[float, float]] = []
+    marks = "\n".join(_mark(result, x, y, taken) for result in drawn)
     return f"""<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-labelledby="picture">
 <title id="picture">Failed calls against p99 of each candidate; a larger point sends more requests per call</title>
 {_grid(x, y)}
@@ -133,19 +147,28 @@ def _grid(x: _Axis, y: _Axis) -> str:
     return "\n".join(parts)
 
 
-def _mark(result: Result, x: _Axis, y: _Axis) -> str:
+def _free(at: float, up: float, taken: list[tuple[float, float]]) -> tuple[float, float]:
+    """Where a name can be read: beneath those that are there already."""
+    while any(abs(at - x) < _NAME and abs(up - y) < _LINE for x, y in taken):
+        up += _LINE
+    taken.append((at, up))
+    return at, up
+
+
+def _mark(result: Result, x: _Axis, y: _Axis, taken: list[tuple[float, float]]) -> str:
     low, value, high = _p99(result)
     best, share, worst = _failures(result)
     kind = "front" if result.dominated_by is None else "dominated"
     at, up = x.place(value), y.place(share)
     size = 4 + 4 * math.sqrt(max(result.load.mean.value, 0.0))
     dashed = "" if result.dominated_by is None else ' stroke-dasharray="3 2"'
+    begins, line = _free(at + size + 4, up - 6, taken)
     name = result.name if len(result.name) <= 28 else f"...{result.name[-25:]}"
     return (
         f'<g class="{kind}"><line x1="{x.place(low):.1f}" y1="{up:.1f}" x2="{x.place(high):.1f}" y2="{up:.1f}"/>'
         f'<line x1="{at:.1f}" y1="{y.place(best):.1f}" x2="{at:.1f}" y2="{y.place(worst):.1f}"/>'
         f'<circle cx="{at:.1f}" cy="{up:.1f}" r="{size:.1f}"{dashed}/></g>'
-        f'<text x="{at + size + 4:.1f}" y="{up - 6:.1f}">{escape(name)}</text>'
+        f'<text x="{begins:.1f}" y="{line:.1f}">{escape(name)}</text>'
     )
 
 

@@ -16,6 +16,7 @@ from itertools import accumulate
 
 from ..call import Op
 from ..estimates import Curve, Sample
+from ..lint.facts import looks_unsafe
 from ..recorded import Attempt, Call, Recording
 from ..verdict import Kind, Verdict
 from .dice import Dice
@@ -34,14 +35,18 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 
 class Replay:
-    """Candidates are tried on what was recorded. `writes` names the operations that may not happen twice."""
+    """Candidates are tried on what was recorded.
+
+    `writes` names operations that may not happen twice, beside those that are called like an order.
+    """
 
     def __init__(self, recording: Recording, writes: Collection[str] = (), *, seconds: float | None = None) -> None:
         last = recording.calls[-1].start if recording.calls else 0.0
         self.seconds = last + 1e-9 if seconds is None else min(seconds, last + 1e-9)
         self.source = f"{len(recording.calls)} recorded calls of {recording.file}"
         self._calls = [call for call in recording.calls if call.start < self.seconds]
-        self._ops = {name: Op(name, idempotent=name not in writes) for name in recording.by_operation()}
+        names = [*recording.by_operation()]
+        self._ops = {name: Op(name, idempotent=name not in writes and not looks_unsafe(name)) for name in names}
         self._seen = {name: _Seen(calls) for name, calls in recording.by_operation().items()}
         self._rates = {
             name: sum(call.weight for call in calls) / max(recording.seconds, 1e-9)

@@ -35,31 +35,34 @@ def _breaker_minimum_unreachable(subject: Subject) -> Iterator[Found]:
         if policy.window is None or not by_rate or policy.consecutive is not None:
             continue
         needed = policy.min_calls if policy.count_window is None else min(policy.min_calls, policy.count_window)
-        for most, why in _traffic(subject, position, policy.window):
+        for most, why, silent in _traffic(subject, position, policy.window):
             if most < needed and policy.count_window is None:
+                never = "it never trips on calls that get no answer" if silent else "it can never trip"
                 yield Found(
                     position,
-                    f"it can never trip: it wants {counted(needed, 'call')} within {seconds(policy.window)}, and {why} "
+                    f"{never}: it wants {counted(needed, 'call')} within {seconds(policy.window)}, and {why} "
                     f"lets no more than {most:.4g} come to an end in that time; lower min_calls, lengthen the "
                     "window, or "
                     "trip on consecutive failures",
                     "min_calls",
+                    "warning" if silent else None,
                 )
                 break
 
 
-def _traffic(subject: Subject, position: int, window: float) -> Iterator[tuple[float, str]]:
-    """How many calls can end within a window, by each thing that bounds them."""
+def _traffic(subject: Subject, position: int, window: float) -> Iterator[tuple[float, str, bool]]:
+    """How many calls can end within a window, by each thing that bounds them; whether only where all time out."""
     for _, policy in subject.each("rate_limit"):
         for limit in (policy, *policy.also):
             if _counts_for_all(limit.key):
-                yield let_through(limit.rate, window), f"the rate limit of {limit.rate}"
+                yield let_through(limit.rate, window), f"the rate limit of {limit.rate}", False
     if subject.settings.calls_per_second is not None:
         sends = max(subject.sends(op) for op in subject.ops)
         yield (
             subject.settings.calls_per_second * window * sends,
             f"the stated rate of {subject.settings.calls_per_second:g} calls/s, each of at most "
             f"{counted(sends, 'request')},",
+            False,
         )
     for at, policy in subject.each("bulkhead"):
         longest = max(subject.beneath(at, op) for op in subject.ops)
@@ -68,6 +71,7 @@ def _traffic(subject: Subject, position: int, window: float) -> Iterator[tuple[f
             yield (
                 policy.limit * rounds,
                 f"a bulkhead of {policy.limit}, when all calls time out after {seconds(longest)},",
+                True,
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from .attempts import AttemptJudges
 from .calls import CallJudges
 from .report import Tally
 
-__all__ = ["Engine", "Outcome"]
+__all__ = ["Engine", "Engines", "Outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +128,34 @@ class _Flight:
         self.counted = 0
         self.hedged = False
         self.notes: dict[Any, Callable[[], None] | Any] = {}
+
+
+class Engines:
+    """The engines of a file, made when they are needed. `policies` are by pipeline, `routes` as `Shadow` has them."""
+
+    def __init__(
+        self,
+        policies: Mapping[str, Sequence[Any]],
+        tally: Tally,
+        routes: Mapping[tuple[str, str], str],
+        whole: bool = True,
+    ) -> None:
+        self._policies = policies
+        self._tally = tally
+        self._routes = routes
+        self._whole = whole
+        self._made: dict[str, Engine] = {}
+
+    def of(self, pipeline: str, op: str = "") -> Engine | None:
+        """The one that an operation of this pipeline would go through. None, and noted, if there is no such pipeline.
+
+        A pipeline is found under its name with or without its exchange before it.
+        """
+        name = self._routes.get((pipeline, op), pipeline)
+        if name not in self._policies and name.partition(".")[2] not in self._policies:
+            self._tally.unjudged[f"{name or 'calls of no name'} (it is not in the new file)"] = None
+            return None
+        if name not in self._made:
+            policies = self._policies[name] if name in self._policies else self._policies[name.partition(".")[2]]
+            self._made[name] = Engine(name, policies, self._tally, whole=self._whole)
+        return self._made[name]

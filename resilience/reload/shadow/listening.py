@@ -9,7 +9,7 @@ from typing import Any, Self
 from ...call import Call
 from ...events import AttemptEnded, AttemptStarted, CallEnded, CallStarted
 from ...pipeline import Pipeline
-from .engine import Engine, Outcome
+from .engine import Engine, Engines, Outcome
 from .report import Report, Tally
 
 __all__ = ["Shadow"]
@@ -18,19 +18,26 @@ __all__ = ["Shadow"]
 class Shadow:
     """Runs `policies` (by pipeline) beside the present ones of `pipelines`, until `stop`: see `Live.shadow`.
 
+    `routes` names the pipeline among `policies` that an operation would go through, by its present pipeline and its own
+    name; those that it leaves out stay where they are.
     ``report()`` may be asked for at any time. Use it as ``with live.shadow("new.yaml") as shadow:``.
     """
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], policies: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        pipelines: Mapping[str, Pipeline],
+        policies: Mapping[str, Sequence[Any]],
+        routes: Mapping[tuple[str, str], str] | None = None,
+    ) -> None:
         self._tally = Tally()
         self._watched: list[tuple[Pipeline, _Listener]] = []
+        engines = Engines(policies, self._tally, routes or {})
         for name, pipeline in pipelines.items():
-            if name in policies:
-                listener = _Listener(Engine(name, policies[name], self._tally))
-                pipeline.observe(listener)
-                self._watched.append((pipeline, listener))
-            else:
-                self._tally.unjudged[f"{name} (it is not in the new file)"] = None
+            for op in [op for present, op in routes or {} if present == name] or [""]:
+                engines.of(name, op)
+            listener = _Listener(name, engines)
+            pipeline.observe(listener)
+            self._watched.append((pipeline, listener))
 
     def report(self) -> Report:
         """What was found so far."""
@@ -53,23 +60,30 @@ class Shadow:
 class _Listener:
     """Tells an engine what the events say. A call is known by its history, which all copies of it have in common."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, name: str, engines: Engines) -> None:
+        self._name = name
+        self._engines = engines
 
     def __call__(self, event: Any) -> None:
         kind = type(event)
+        call = getattr(event, "call", None)
+        engine = None if call is None else self._engines.of(self._name, call.op.name)
+        if engine is not None:
+            self._tell(engine, kind, event)
+
+    def _tell(self, engine: Engine, kind: type[Any], event: Any) -> None:
         if kind is CallStarted:
             call: Call = event.call
             twin = Call(call.op, asyncio.sleep, deadline=call.deadline, keys=call.keys)
-            self._engine.call_begins(id(call.attempts), twin, event.at)
+            engine.call_begins(id(call.attempts), twin, event.at)
         elif kind is AttemptStarted:
             attempt = event.attempt
-            self._engine.attempt_begins(id(event.call.attempts), attempt.number, attempt.kind, event.at)
+            engine.attempt_begins(id(event.call.attempts), attempt.number, attempt.kind, event.at)
         elif kind is AttemptEnded:
             outcome = _outcome(event, event.attempt)
-            self._engine.attempt_ends(id(event.call.attempts), event.attempt.number, event.at, outcome)
+            engine.attempt_ends(id(event.call.attempts), event.attempt.number, event.at, outcome)
         elif kind is CallEnded:
-            self._engine.call_ends(id(event.call.attempts), event.at, _outcome(event, event.call.attempt))
+            engine.call_ends(id(event.call.attempts), event.at, _outcome(event, event.call.attempt))
 
 
 def _outcome(event: Any, attempt: Any) -> Outcome:

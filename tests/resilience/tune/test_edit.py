@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resilience.tune.edit import NotEditable, insert_after, put
-from resilience.tune.judge import complaint
+from resilience.tune.judge import complaint, linted
 
 HEAD = "version: 1\npipelines:\n  a:\n"
 
@@ -80,9 +80,9 @@ def test_an_entry_is_inserted() -> None:
 def test_the_checks_are_asked_about_what_is_new() -> None:
     """A timeout at the deadline is a complaint, an old mistake is none, and a broken file is one."""
     before = f"{HEAD}    - retry\n    - fallback: {{value: 1}}\n    - deadline: 1s\n    - timeout: 500ms\n"
-    assert complaint(before, before.replace("500ms", "600ms"), "c", "a") == ""
-    assert "never comes" in complaint(before, before.replace("500ms", "2s"), "c", "a")
-    assert "more, or less, than one policy" in complaint(before, before, "c", "a")
+    assert complaint(linted(before, "c"), before.replace("500ms", "600ms"), "c", "a") == ""
+    assert "never comes" in complaint(linted(before, "c"), before.replace("500ms", "2s"), "c", "a")
+    assert "would change nothing" in complaint(linted(before, "c"), before, "c", "a")
     both = before.replace("500ms", "600ms").replace("- retry", "- retry: {attempts: 5}")
-    assert "more, or less, than one policy" in complaint(before, both, "c", "a")
-    assert "must be a time" in complaint(before, before.replace("500ms", "soon"), "c", "a")
+    assert "more than one policy" in complaint(linted(before, "c"), both, "c", "a")
+    assert "must be a time" in complaint(linted(before, "c"), before.replace("500ms", "soon"), "c", "a")

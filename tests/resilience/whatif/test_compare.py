@@ -212,7 +212,8 @@ def test_candidates_come_from_files(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
         "version: 1\nresources: {rest: {kind: aiohttp, limit_per_host: 7}}\n"
-        "pipelines: {a: [timeout: 1s, pool: rest], b: [timeout: 2s]}\nexchanges: {}\n"
+        "pipelines: {a: [timeout: 1s, pool: rest], b: [timeout: 2s]}\n"
+        "exchanges: {bybit: {adapter: bybit, pipeline: a}}\n"
     )
     a, b = read_candidates(str(path))
     assert (a.name, a.connections, b.name, b.connections) == (f"{path}:a", 7, f"{path}:b", None)
