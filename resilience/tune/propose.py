@@ -64,8 +64,9 @@ def tune(
             proposals[use.name].append(kept)
     if not any(proposals.values()):
         known = ", ".join(map(repr, _names(traffic))) or "none"
+        own = ", ".join(repr(use.full) for use in chosen)
         raise ConfigError(
-            f"{file}: no call of its pipelines was recorded (recorded pipelines: {known}); use --pipeline"
+            f"{file}: no call of its pipelines was recorded (recorded pipelines: {known}; in this file: {own})"
         )
     return Tuned(file, proposals, text, after)
 

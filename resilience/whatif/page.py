@@ -39,6 +39,7 @@ p.note { color: var(--faint); }
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 900, 460, 90, 20, 200, 50
 _NAME, _LINE = 150, 15  # how long and how high a name is, about
+_FAR = 100.0  # times: an interval that goes farther is cut off, or it would be all of the picture
 _LEAST = 1e-5  # failures below this share are drawn as this
 
 
@@ -175,7 +176,8 @@ def _mark(result: Result, x: _Axis, y: _Axis, taken: list[tuple[float, float]]) 
 def _p99(result: Result) -> tuple[float, float, float]:
     figure = result.latency["p99"]
     mean = result.success.mean if figure is None else figure.mean
-    return max(mean.low, 1e-6), max(mean.value, 1e-6), max(mean.high, 1e-6)
+    value = max(mean.value, 1e-6)
+    return max(mean.low, value / _FAR), value, min(max(mean.high, value), value * _FAR)
 
 
 def _failures(result: Result) -> tuple[float, float, float]:

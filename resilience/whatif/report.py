@@ -10,6 +10,8 @@ from .compare import Comparison, Figure, Result
 
 __all__ = ["as_data", "as_text", "method", "seconds_text", "share_text"]
 
+_NO_KNOWLEDGE = 1000.0
+
 
 def as_data(found: Comparison) -> dict[str, Any]:
     """Plain data, JSON throughout: an endless recovery is the text ``"never"``, an unknown figure None."""
@@ -111,10 +113,15 @@ def share_text(figure: Figure) -> str:
 
 
 def seconds_text(figure: Figure | None) -> str:
-    """``815 ms (780 ms to 1.02 s)``; a dash where too few calls succeeded."""
+    """``815 ms (780 ms to 1.02 s)``; a dash where too few calls succeeded.
+
+    An interval over three decades, as two runs have it, says nothing but that there are too few.
+    """
     if figure is None:
         return "-"
     mean = figure.mean
+    if mean.high > _NO_KNOWLEDGE * mean.low:
+        return f"{_time(mean.value)} (too few runs)"
     return f"{_time(mean.value)} ({_time(mean.low)} to {_time(mean.high)})"
 
 

@@ -43,3 +43,14 @@ def test_whatif_says_which_page_it_cannot_write(tmp_path: Path, capsys: pytest.C
     assert cli.main([*arguments, "--html", str(page)]) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"{page}: cannot be written: No such file or directory\n")
+
+
+def test_an_interval_that_says_nothing_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``196 ms (3.38e-07 ms to 1.13e+08 s)``, said whatif of two runs."""
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    (tmp_path / "m.yaml").write_text(MODEL.replace("latency: 40ms", "latency: {median: 40ms, sigma: 3}"))
+    assert cli.main(["whatif", str(tmp_path / "c.yaml"), "--model", str(tmp_path / "m.yaml"), "--runs", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "(too few runs)" in out
+    assert "e-0" not in out
+    assert "e+0" not in out
