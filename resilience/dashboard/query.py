@@ -13,7 +13,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .analysis import sentence
 from .filters import FilterError, parse
@@ -107,6 +107,9 @@ class _Failure(NamedTuple):
     trace_id: str
 
 
+_Failed: TypeAlias = tuple[tuple[_Cause, _Failure], ...]
+
+
 def errors(traces: Iterable[Trace], since: float | None = None, until: float | None = None) -> dict[str, Any]:
     """Failed calls, and failed attempts, by cause, operation and service, with what happened when.
 
@@ -116,10 +119,9 @@ def errors(traces: Iterable[Trace], since: float | None = None, until: float | N
     groups: dict[_Cause, list[_Failure]] = {}
     first, last = _bounds(since, until)
     for trace in traces:
-        for what, span in _failures(trace):
-            if first <= span.start_ns <= last:
-                key = _Cause(what, error_of(span), text(span, "resilience.op") or span.name, span.service)
-                groups.setdefault(key, []).append(_Failure(span.start_ns, trace.trace_id))
+        for cause, failure in _failed(trace):
+            if first <= failure.at <= last:
+                groups.setdefault(cause, []).append(failure)
     times = [failure.at for failures in groups.values() for failure in failures]
     if not times:
         return {"groups": []}
@@ -128,6 +130,21 @@ def errors(traces: Iterable[Trace], since: float | None = None, until: float | N
     largest = sorted(groups.items(), key=lambda item: (item[0].what == "attempt", -len(item[1]), item[0]))
     largest = largest[:_MOST_GROUPS]
     return {"groups": [_group(key, failures, begins, ends) for key, failures in largest]}
+
+
+def _failed(trace: Trace) -> _Failed:
+    """The failures in a trace by cause; worked out when first asked for after a change, as its summary is."""
+    found, count = trace.failures, len(trace.spans)
+    if found is None or found[0] != count:
+        made = tuple(
+            (
+                _Cause(what, error_of(span), text(span, "resilience.op") or span.name, span.service),
+                _Failure(span.start_ns, trace.trace_id),
+            )
+            for what, span in _failures(trace)
+        )
+        found = trace.failures = (count, made)
+    return found[1]
 
 
 def _failures(trace: Trace) -> Iterator[tuple[str, Span]]:
