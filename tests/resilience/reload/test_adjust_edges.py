@@ -22,6 +22,8 @@ from resilience import (
     Policy,
     Pool,
     PoolExhausted,
+    RateLimit,
+    RateLimited,
     Shed,
 )
 from resilience.call import Handler
@@ -31,6 +33,7 @@ from resilience.policies.chaos import Fault
 from resilience.reload import swap
 from resilience.reload.fitting import kept
 from resilience.testing import Script, after, never, virtual
+from resilience.verdict import Kind, Verdict
 
 READ = Op("read", idempotent=True)
 SICK, WELL = Script(OSError()), Script("well")
@@ -175,6 +178,20 @@ async def test_an_adaptive_limit_of_the_same_algorithm_keeps_what_it_has_learned
     assert pipeline.status()["adaptive_limit"]["rtt_base"] == learned
     reload(pipeline, AdaptiveLimit("aimd", most=50))
     assert pipeline.status()["adaptive_limit"]["rtt_base"] == 0
+
+
+# -- rates ------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_pause_of_one_operation_outlives_a_change_of_the_key() -> None:
+    """The server asked for it, and does not know of our keys; other operations go on."""
+    told = Verdict(Kind.THROTTLED, "too many", 60.0, "op")
+    pipeline = Pipeline(RateLimit("10/1s", key="ip", max_wait=0), classify=lambda error, op: told)
+    await fails(pipeline.run(SICK, op=READ))
+    reload(pipeline, RateLimit("10/1s", key="account", max_wait=0))
+    assert isinstance(await fails(pipeline.run(WELL, op=READ)), RateLimited)
+    assert await pipeline.run(WELL, op=Op("other")) == "well"
 
 
 # -- pools ------------------------------------------------------------------------------------------------------------
