@@ -94,8 +94,6 @@ class Circuit(CircuitBreaker):
         What was counted stays where the same is counted. Where it is not, calls under way are no longer waited for.
         """
         old, self.rules = self.rules, rules
-        if rules == old:
-            return
         fail_max: Any = math.inf if rules.consecutive is None else rules.consecutive
         self._fail_max = fail_max
         self._times.become(rules.open_for, rules.max_open_for)

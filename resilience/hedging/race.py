@@ -44,9 +44,7 @@ class Hedges:
     def become(self, policy: Hedge) -> None:
         """Follow another policy. What was measured stays, unless it was measured for another delay."""
         old = self._policy
-        if (policy.delay, policy.initial, policy.least) == (old.delay, old.initial, old.least):
-            self._policy = policy
-        else:
+        if (policy.delay, policy.initial, policy.least) != (old.delay, old.initial, old.least):
             self._begin(policy)
 
     def patience(self, op: str) -> Patience | None:

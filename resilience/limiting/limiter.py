@@ -202,7 +202,6 @@ class Limiter:
         What lies too far back to be remembered, where the window has become so long, counts as all that may be sent.
         """
         self.close()
-        self._return(now)
         span = self._span
         self._set(count, window)
         for entry in self._log if any(entry is self._entry for entry in self._log) else (*self._log, self._entry):
@@ -213,7 +212,6 @@ class Limiter:
             insort(self._log, [sent + self._span, tokens])
         if self._past.known > since:
             insort(self._log, [self._past.known + self._span, count])
-        self._back = self._log[0][0] if self._log else math.inf
         self._room = self._full - sum(tokens for _, tokens in self._log)
         self._return(now)
         at = self.paused_until

@@ -188,13 +188,12 @@ class Grants:
             grant.since = grant.until = math.inf
 
     def become(self, rules: Adaptive, cold: float, cold_by_op: Mapping[str, float]) -> None:
-        """Grant by other rules. What was measured stays, unless it was measured over another time."""
+        """Grant by other rules from the next link on. What was measured stays, if it was over the same time."""
         if rules.window != self._rules.window:
             self.by_op.clear()
         self._rules, self._cold, self._cold_by_op = rules, cold, cold_by_op
         for op, grant in self.by_op.items():
             grant.become(rules, cold_by_op.get(op, cold))
-            grant.since = grant.until = math.inf  # to be revised by whoever comes next
 
     def open(self, op: str) -> Grant:
         if len(self.by_op) >= _MOST_OPERATIONS:

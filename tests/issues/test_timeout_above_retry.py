@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from resilience import Hedge, Op, Pipeline, Retry, TimedOut, Timeout
+from resilience import Bulkhead, Hedge, Op, Pipeline, Retry, TimedOut, Timeout
 from resilience.call import Call, takes_call
-from resilience.testing import virtual
+from resilience.testing import Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
 
@@ -58,3 +58,16 @@ async def test_an_earlier_attempt_is_not_blamed_on_a_later_one() -> None:
     with pytest.raises(TimedOut):
         await Pipeline(Retry(attempts=3, on=note, wait=0), Timeout(1)).run(first_attempt_is_sent)
     assert seen == [True, False, False]
+
+
+@virtual
+async def test_an_attempt_that_was_sent_is_not_forgotten_while_the_next_one_queues() -> None:
+    """The first was sent and its answer lost; the second had not left our queue when the time was up."""
+    pipeline = Pipeline(Timeout(5), Retry(attempts=2, wait=0), Bulkhead(1, queue=1))
+    order = asyncio.create_task(pipeline.run(Script(after(1, ConnectionResetError())), op=READ))
+    await asyncio.sleep(0.5)
+    other = asyncio.create_task(pipeline.run(Script(never)))  # takes the place between the two attempts
+    with pytest.raises(TimedOut) as late:
+        await order
+    assert late.value.sent
+    other.cancel()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 from aiobreaker import CircuitBreakerListener
 
+from resilience import CircuitOpen
 from resilience.call import Call, Op
 from resilience.circuit import Circuit, Rules
+from resilience.circuit.last import Last
 from resilience.circuit.window import Window
 from resilience.testing import Script
 
@@ -117,3 +120,41 @@ def test_an_exit_in_a_listener_is_an_exit() -> None:
     circuit.add_listener(Exits())
     with pytest.raises(SystemExit):
         circuit.open()
+
+
+def test_a_count_that_was_cleared_forgets_nothing_that_is_not_in_it() -> None:
+    """What was counted before is gone, also from the row of those that grow old."""
+    last = Last(2)
+    last.add(0.0, True, True)
+    last.clear()
+    for at in (1.0, 2.0, 3.0):
+        last.add(at, False, False)
+    assert (last.calls, last.sick, last.slow) == (2, 0, 0)
+
+
+def _slow_ends(circuit: Circuit, clock: Clock) -> None:
+    permit = circuit.enter(CALL)
+    clock.at += 0.02
+    permit.ok()
+
+
+def _slow_meanwhile(circuit: Circuit, clock: Clock) -> None:
+    circuit.enter(CALL)
+    clock.at += 0.02
+    with pytest.raises(CircuitOpen):
+        circuit.enter(CALL)
+
+
+@pytest.mark.parametrize("probing", [False, True], ids=["closed", "half-open"])
+@pytest.mark.parametrize("is_slow", [_slow_ends, _slow_meanwhile])
+def test_slow_calls_open_it_for_no_longer_than_the_rules_say(
+    is_slow: Callable[[Circuit, Clock], None], probing: bool
+) -> None:
+    """A slow answer asks for no wait: no more than the open time and its fifth, however short that is."""
+    clock = Clock()
+    circuit = circuit_of(clock, RULES._replace(min_calls=1, slow_after=0.01, probes=2))
+    if probing:
+        circuit.half_open()
+    is_slow(circuit, clock)
+    assert circuit.status()["state"] == "open"
+    assert 0.1 <= circuit.store.until - clock.at <= 0.12

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from resilience.limiting.limiter import Limiter
+from resilience.limiting.past import Past
 
 
 def test_twenty_a_window_are_not_paced() -> None:
@@ -111,3 +114,81 @@ def test_sends_stand_before_a_report_that_holds_for_longer(cost: float) -> None:
     limiter.commit(cost, 0)
     assert limiter.take(19, 1.04)
     assert not limiter.take(1, 1.04)
+
+
+# -- another promise --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_after_a_change_is_counted_by_the_new_grain() -> None:
+    """The entry of a longer window does not take it in: it would come back later than it must."""
+    limiter = Limiter(2, 100)
+    limiter.commit(1, 0.0)
+    limiter.become(2, 1, 0.01)
+    limiter.commit(1, 0.01)
+    assert limiter.earliest(1, 0.01) == pytest.approx(0.012 + 1.035)
+
+
+def test_what_was_sent_before_a_change_counts_at_the_new_pace() -> None:
+    """Fifty have left at once, which a faster promise allowed: the next leaves when the new pace has made up for it."""
+    limiter = Limiter(1000, 1)
+    limiter.commit(50, 0.0)
+    limiter.become(100, 1, 0.0)
+    assert limiter.earliest(1, 0.0) == pytest.approx((50 - 19) / 93, abs=0.003)
+
+
+def test_what_is_back_under_the_new_promise_slows_nobody() -> None:
+    """Far more than it allows, but more than a window ago."""
+    limiter = Limiter(1000, 10)
+    for step in range(10):
+        limiter.commit(100, step / 20)
+    limiter.become(100, 1, 2.0)
+    assert limiter.fits(1, 2.0)
+
+
+def test_what_is_remembered_tells_of_what_is_back_as_well() -> None:
+    """Another limit may look back further."""
+    limiter = Limiter(5, 1)
+    limiter.commit(3, 0.0)
+    limiter.commit(1, 2.0)
+    assert limiter.sends() == [(pytest.approx(0.002), 3), (pytest.approx(2.002), 1)]
+
+
+def test_what_is_counted_later_ends_the_allotment_and_comes_back() -> None:
+    """Nobody sends by an old allotment what has been taken away since; it is back after a window."""
+    limiter = Limiter(10, 1)
+    assert limiter.take(1, 0.0)
+    limiter.remember(0.0, 8)
+    assert (limiter.left, limiter.until) == (0, -math.inf)
+    assert [limiter.fits(2, at) for at in (0.5, 1.1)] == [False, True]
+    empty = Limiter(2, 1)
+    empty.remember(0.0, 2)
+    assert [empty.fits(1, at) for at in (0.5, 1.1)] == [False, True]
+
+
+def test_the_past_is_told_by_the_second_and_after_a_time() -> None:
+    """However much was sent: each second stands for itself, and what was sent at the very time is not after it."""
+    past = Past()
+    for sent, tokens in ((0.2, 100), (0.7, 1), (5.0, 1)):
+        past.add(sent, tokens)
+    assert past.since(-math.inf) == [(0.7, 101), (5.0, 1)]
+    assert past.since(0.7) == [(5.0, 1)]
+
+
+def test_who_takes_of_the_past_leaves_the_rest() -> None:
+    """So that a second change does not count it twice."""
+    past = Past()
+    past.add(0.5, 1)
+    past.add(5.0, 2)
+    assert past.take(1.0) == [(5.0, 2)]
+    assert past.since(-math.inf) == [(0.5, 1)]
+
+
+def test_sixty_seconds_are_remembered_and_since_when_is_known() -> None:
+    """With one more, the first is forgotten: all is known since then."""
+    past = Past()
+    for second in range(60):
+        past.add(second + 0.5, 7)
+    assert past.known == -math.inf
+    past.add(60.5, 7)
+    assert past.known == 0.5
+    assert len(past.since(-math.inf)) == 60
