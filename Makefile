@@ -66,7 +66,7 @@ CORE := resilience/*.py,resilience/policies/*,resilience/caching/*,resilience/ci
 NOT_CORE := resilience/__init__.py,resilience/cli.py,resilience/config/*,resilience/telemetry/*,resilience/testing/*,resilience/dashboard/*
 
 cover: $(STAMP) ## branch coverage of the policies and the core: fails below 100 %
-	@$(BIN)/python -m pytest -q --ignore=tests/resilience/machines --ignore=tests/resilience/test_cancellation_sweep.py --cov --cov-report= tests/resilience tests/issues tests/test_docs_policies.py $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal --ignore=tests/resilience/machines --ignore=tests/resilience/test_cancellation_sweep.py --ignore=tests/resilience/dashboard --ignore=tests/resilience/lint --ignore=tests/resilience/tune --ignore=tests/resilience/whatif --cov --cov-report= tests/resilience tests/issues tests/test_docs_policies.py $(ARGS)
 	@$(BIN)/python -m coverage report --include='$(CORE)' --omit='$(NOT_CORE)' --precision=2 --fail-under=100
 
 mutate: $(STAMP) ## mutation score of the policies and the core (ARGS="resilience/policies/retry.py")
