@@ -75,3 +75,11 @@ def worded(made: type) -> str:
             text = "RetryBudget()"
         words.append(parameter.name if default is parameter.empty else f"{parameter.name}={text}")
     return ", ".join(words)
+
+
+@pytest.mark.parametrize("name", [name for name in PROMISED if hasattr(getattr(resilience, name), "keeps")])
+def test_what_a_policy_says_of_a_reload_is_said_of_its_fields(name: str) -> None:
+    """By their names, or nobody would heed it."""
+    made = getattr(resilience, name)
+    one = made(**NEEDED.get(name, {}))
+    assert {*(one.anew or ()), *(one.partly or ())} <= {*inspect.signature(made).parameters}

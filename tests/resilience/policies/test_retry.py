@@ -733,3 +733,23 @@ async def test_a_transparent_retry_happens_once_a_call_at_any_level() -> None:
     with pytest.warns(resilience.PipelineWarning), pytest.raises(ConnectionResetError):
         await Pipeline(Retry(wait=0, nested=False), Retry(attempts=2, wait=0)).send(Call(READ, send, (script,)))
     assert script.count == 3
+
+
+def test_a_transport_keeps_the_call_of_each_attempt() -> None:
+    """What comes late (the end of a look-up that was cut short, say) is written on the attempt that it belongs to."""
+
+    @virtual
+    async def main() -> None:
+        calls: list[Call] = []
+
+        @takes_call
+        async def transport(call: Call) -> str:
+            calls.append(call)
+            if len(calls) < 3:
+                raise ConnectionRefusedError
+            return "ok"
+
+        assert await Pipeline(Retry(attempts=3, wait=0)).run(transport) == "ok"
+        assert [call.attempt.number for call in calls] == [1, 2, 3]
+
+    main()
