@@ -80,7 +80,7 @@ class Gate:
         self.limit = limit
         self.admit()
 
-    def become(self, limit: int, queue: int, max_wait: float | None, order: Order, weighted: bool = False) -> None:
+    def become(self, limit: int, queue: int, max_wait: float | None, order: Order, weighted: bool) -> None:
         """Go on under other terms. Nobody is put out, and who waits already does so under the old `max_wait`."""
         self._queue, self._max_wait, self._newest, self._weighted = queue, max_wait, order == "lifo", weighted
         self.resize(limit)

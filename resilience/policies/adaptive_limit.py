@@ -78,7 +78,7 @@ class AdaptiveLimit(Policy):
     def adjust(self, state: _Adaptive, before: Any) -> None:
         other = None if before.algorithm == self.algorithm else ALGORITHMS[self.algorithm]()
         state.controller.become(other, self.least, self.most)
-        state.gate.become(state.controller.limit, self.queue, self.max_wait, self.order)
+        state.gate.become(state.controller.limit, self.queue, self.max_wait, self.order, weighted=False)
 
     def bind(self, next: Handler, kit: Kit, /) -> Handler:
         state = kit.keep("adaptive_limit", self, lambda: _Adaptive(self))
