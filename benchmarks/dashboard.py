@@ -27,7 +27,7 @@ import msgspec
 from arms.turns import Timed
 
 from resilience import Breaker, Bulkhead, Op, Pipeline, RateLimit, Retry, Timeout
-from resilience.dashboard import Dashboard, query
+from resilience.dashboard import Dashboard, differences, failures, heat, query
 from resilience.dashboard.analysis import analyse
 from resilience.dashboard.ingest import export, read
 from resilience.dashboard.live import Live
@@ -227,9 +227,9 @@ def main() -> None:
     ):
         first, later = milliseconds(lambda q=q: query.listing(store.traces(), q))
         rows.append((f"search {q!r}", f"{first:.1f} ms at first, then {later:.1f} ms", "100 ms"))
-    rows.append(("errors by cause", f"{milliseconds(lambda: query.errors(traces))[1]:.1f} ms", ""))
-    rows.append(("heatmap", f"{milliseconds(lambda: query.heatmap(traces))[1]:.1f} ms", ""))
-    rows.append(("what is different", f"{milliseconds(lambda: query.bubble(traces, 'op:op-3'))[1]:.1f} ms", ""))
+    rows.append(("errors by cause", f"{milliseconds(lambda: failures.errors(traces))[1]:.1f} ms", ""))
+    rows.append(("heatmap", f"{milliseconds(lambda: heat.heatmap(traces))[1]:.1f} ms", ""))
+    rows.append(("what is different", f"{milliseconds(lambda: differences.bubble(traces, 'op:op-3'))[1]:.1f} ms", ""))
     rows.append(("one trace", f"{milliseconds(lambda: analyse(traces[7]))[1]:.2f} ms", ""))
     flood = Store(most_traces=1_000, most_spans=10_000)
     ingest(flood, requests)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from . import analysis, ingest, query
+from . import analysis, differences, failures, heat, ingest, query
 from .controls import ControlError, control
 from .pages import LOGIN, Pages
 from .query import FilterError
@@ -130,22 +130,22 @@ class Api:
 
     async def errors(self, request: web.Request) -> web.Response:
         since, until = _number(request.query, "since"), _number(request.query, "until")
-        return await self._ask(lambda: query.errors(self._traces(), since, until))
+        return await self._ask(lambda: failures.errors(self._traces(), since, until))
 
     async def heatmap(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until, bins = _number(asked, "since"), _number(asked, "until"), _whole(asked, "bins", 60, 500)
-        return await self._ask(lambda: query.heatmap(self._traces(), asked.get("op", ""), since, until, bins))
+        return await self._ask(lambda: heat.heatmap(self._traces(), asked.get("op", ""), since, until, bins))
 
     async def bubble(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until = _number(asked, "since"), _number(asked, "until")
-        return await self._ask(lambda: query.bubble(self._traces(), asked.get("q", ""), since, until))
+        return await self._ask(lambda: differences.bubble(self._traces(), asked.get("q", ""), since, until))
 
     async def compare(self, request: web.Request) -> web.Response:
         a, b = request.query.get("a", ""), request.query.get("b", "")
         return await self._ask(
-            lambda: query.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
+            lambda: differences.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
         )
 
     def _traces(self) -> Iterator[Any]:

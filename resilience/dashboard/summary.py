@@ -88,7 +88,7 @@ class Trace(msgspec.Struct, eq=False, gc=False):
     _summary: tuple[int, Summary] | None = None
     _haystack: tuple[int, str] | None = None
     failures: tuple[int, tuple[Any, ...]] | None = None
-    """What `query.errors` made of so many spans."""
+    """What `failures.errors` made of so many spans."""
 
     def is_full(self, span: Span, most: int) -> bool:
         """Is there no room for this span? Calls have room of their own: they come last, and matter most."""

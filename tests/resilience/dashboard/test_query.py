@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from traces import START, attempt, call, hedged, ids, retried, span, trace_of
 
-from resilience.dashboard import query
+from resilience.dashboard import differences, failures, heat, query
 from resilience.dashboard.analysis import analyse
 from resilience.dashboard.filters import FilterError, parse
 from resilience.dashboard.summary import Trace
@@ -188,7 +188,7 @@ def test_errors_are_grouped_by_cause_operation_and_service() -> None:
         trace_of(span(60, status="error", name="SELECT")),
         trace_of(attempt(61, error__type="early")),  # its call is still to come
     ]
-    every = query.errors(traces)["groups"]
+    every = failures.errors(traces)["groups"]
     groups = [group for group in every if group["what"] == "call"]
     assert [(g["error_type"], g["op"], g["service"], g["count"]) for g in groups] == [
         ("reset", "ticker", "bot", 10), ("error", "SELECT", "bot", 1),
@@ -197,11 +197,11 @@ def test_errors_are_grouped_by_cause_operation_and_service() -> None:
     assert groups[0]["spark"] == [1] * 10 + [0] * 20
     assert (groups[0]["first"], groups[0]["last"], groups[0]["example"]) == (AT, AT + 90, ids(9))
     assert groups[3]["spark"] == [0] * 29 + [1]
-    later = query.errors(traces, since=AT + 85, until=AT + 100)["groups"]
+    later = failures.errors(traces, since=AT + 85, until=AT + 100)["groups"]
     assert [(g["count"], sum(g["spark"])) for g in later] == [(1, 1)]
     tries = [(g["error_type"], g["count"], g["example"]) for g in every if g["what"] == "attempt"]
     assert (tries, every[: len(groups)]) == ([("early", 1, ids(61)), ("reset", 1, RETRIED.trace_id)], groups)
-    assert query.errors([trace_of(*hedged())]) == {"groups": []}
+    assert failures.errors([trace_of(*hedged())]) == {"groups": []}
 
 
 def test_a_failure_is_counted_at_the_outermost_call_that_failed_by_it() -> None:
@@ -211,12 +211,12 @@ def test_a_failure_is_counted_at_the_outermost_call_that_failed_by_it() -> None:
     middle = attempt(1, 2, error__type="reset")
     same = call(1, 3, parent=2, error__type="reset", op="inner", **bad)
     other = call(1, 4, parent=2, error__type="timeout", op="inner", **bad)
-    groups = query.errors([trace_of(outer, middle, same, other)])["groups"]
+    groups = failures.errors([trace_of(outer, middle, same, other)])["groups"]
     assert [(g["what"], g["error_type"], g["op"]) for g in groups] == [
         ("call", "reset", "ticker"), ("call", "timeout", "inner"), ("attempt", "reset", "ticker"),
     ]  # fmt: skip
     circle = trace_of(call(1, 1, parent=2, error__type="x", **bad), span(1, 2, 3), span(1, 3, 2))
-    assert len(query.errors([circle])["groups"]) == 1
+    assert len(failures.errors([circle])["groups"]) == 1
 
 
 def test_the_heatmap_counts_calls_by_time_and_duration() -> None:
@@ -227,7 +227,7 @@ def test_the_heatmap_counts_calls_by_time_and_duration() -> None:
         trace_of(call(4, begins=100, ends=200)),
         FOREIGN,
     ]
-    answer = query.heatmap(traces, bins=2, rows=2)
+    answer = heat.heatmap(traces, bins=2, rows=2)
     assert answer["t"] == [AT, AT + 50]
     assert answer["ms"] == pytest.approx([10, 100])
     assert answer["counts"] == [[201, 0], [0, 1]]
@@ -244,17 +244,17 @@ def test_the_heatmap_of_one_operation_finds_calls_inside_others() -> None:
     trace = trace_of(
         call(1, 1, op="outer"), call(1, 2, parent=1, ends=30, op="inner"), call(1, 3, parent=1, ends=40, op="inner")
     )
-    assert sum(map(sum, query.heatmap([trace])["counts"])) == 1
-    assert sum(map(sum, query.heatmap([trace], op="inner")["counts"])) == 2
-    assert query.heatmap([trace], op="none") == {"t": [], "ms": [], "counts": [], "dots": [], "p50": [], "p99": []}
-    assert query.heatmap([trace], since=AT + 1)["t"] == []
-    assert query.heatmap([trace], until=AT - 1)["t"] == []
+    assert sum(map(sum, heat.heatmap([trace])["counts"])) == 1
+    assert sum(map(sum, heat.heatmap([trace], op="inner")["counts"])) == 2
+    assert heat.heatmap([trace], op="none") == {"t": [], "ms": [], "counts": [], "dots": [], "p50": [], "p99": []}
+    assert heat.heatmap([trace], since=AT + 1)["t"] == []
+    assert heat.heatmap([trace], until=AT - 1)["t"] == []
 
 
 def test_a_heatmap_of_equal_calls_has_one_row() -> None:
     """Also of calls that took no time at all."""
-    assert query.heatmap([trace_of(call(1, ends=0))], bins=1)["counts"] == [[1]]
-    assert len(query.heatmap(many(9), bins=10**9)["t"]) == 500
+    assert heat.heatmap([trace_of(call(1, ends=0))], bins=1)["counts"] == [[1]]
+    assert len(heat.heatmap(many(9), bins=10**9)["t"]) == 500
 
 
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=40), st.integers(1, 50))
@@ -262,7 +262,7 @@ def test_a_heatmap_of_equal_calls_has_one_row() -> None:
 def test_no_call_is_missing_in_the_heatmap(durations: list[int], rows: int) -> None:
     """Each lies in the row whose upper edge is the first that is not below it."""
     traces = [trace_of(call(n, begins=0, ends=ms / 1000)) for n, ms in enumerate(durations, 1)]
-    answer = query.heatmap(traces, bins=1, rows=rows)
+    answer = heat.heatmap(traces, bins=1, rows=rows)
     edges = answer["ms"]
     assert edges == sorted(edges)
     wanted = [0] * len(edges)
@@ -279,30 +279,30 @@ def test_what_is_different_about_the_selected() -> None:
         trace_of(attempt(5, connection="reused"), call(5, ends=900)),
         *(trace_of(attempt(n, connection="reused"), call(n, ends=10)) for n in range(6, 11)),
     ]
-    answer = query.bubble(traces, "duration>500")
+    answer = differences.bubble(traces, "duration>500")
     assert (answer["selected"], answer["others"]) == (5, 5)
     assert answer["attributes"] == [
         {"key": "resilience.connection", "value": value, "selected_share": mine, "other_share": theirs,
          "difference": pytest.approx(mine - theirs)}
         for value, mine, theirs in (("new", 0.8, 0.0), ("reused", 0.2, 1.0))
     ]  # fmt: skip
-    assert query.bubble(traces, "")["others"] == 0
-    assert query.bubble([], "") == {"selected": 0, "others": 0, "attributes": []}
-    assert query.bubble(traces, "duration>500", since=AT + 1)["selected"] == 0
+    assert differences.bubble(traces, "")["others"] == 0
+    assert differences.bubble([], "") == {"selected": 0, "others": 0, "attributes": []}
+    assert differences.bubble(traces, "duration>500", since=AT + 1)["selected"] == 0
 
 
 def test_two_traces_are_compared() -> None:
     """What differs of the call and of each attempt, and the shares of both."""
     a, b = analyse(trace_of(*RETRIED.spans.values(), span(0xA1, 77, 1))), analyse(HEDGED)
-    answer = query.compare(a, b)
+    answer = differences.compare(a, b)
     assert answer["a"] is a
     assert answer["b"] is b
-    differences = {d["key"]: (d["a"], d["b"]) for d in answer["differences"]}
-    assert differences["call duration_ms"] == (400.0, 81.0)
-    assert differences["attempt 1 error.type"] == ("reset", None)
-    assert differences["attempt 2 resilience.attempt.kind"] == ("retry", "hedge")
-    assert "call op" not in differences
+    found = {d["key"]: (d["a"], d["b"]) for d in answer["differences"]}
+    assert found["call duration_ms"] == (400.0, 81.0)
+    assert found["attempt 1 error.type"] == ("reset", None)
+    assert found["attempt 2 resilience.attempt.kind"] == ("retry", "hedge")
+    assert "call op" not in found
     order = [d["key"].split()[:2] for d in answer["differences"]]
     assert order == sorted(order, key=lambda key: (key[0] != "call", int(key[1]) if key[0] == "attempt" else 0))
     assert {s["name"] for s in answer["shares"]} == {"backoff", "network", "other"}
-    assert query.compare(a, a)["differences"] == []
+    assert differences.compare(a, a)["differences"] == []
