@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from told import Told, clock, told
 
 from resilience import (
     Bulkhead,
@@ -23,7 +24,6 @@ from resilience import (
     Retry,
     TimedOut,
     Timeout,
-    Verdict,
     within,
 )
 from resilience.call import Call, LimitReport, takes_call
@@ -32,22 +32,6 @@ from resilience.testing import Recorder, Script, VirtualLoop, after, never, virt
 
 READ = Op("read", idempotent=True)
 SPAN = 1.04  # windows after which tokens are back at the latest
-
-
-class Told(Exception):
-    """An error that carries its own verdict."""
-
-    def __init__(self, kind: Kind, retry_after: float | None = None, scope: str = "op") -> None:
-        super().__init__(kind.value)
-        self.verdict = Verdict(kind, f"told.{kind.value}", retry_after, scope)
-
-
-def told(exc: Exception, op: Op) -> Verdict:
-    return exc.verdict if isinstance(exc, Told) else Verdict(Kind.REJECTED)
-
-
-def clock() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def start(pipeline: Pipeline, target: Any, *costs: float) -> list[asyncio.Task[Any]]:

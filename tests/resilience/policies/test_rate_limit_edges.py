@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from told import Told, clock, told
 
 from resilience import Kind, Limit, Op, Pipeline, RateLimit, RateLimited, Verdict, within
 from resilience.call import Call
@@ -15,22 +16,6 @@ from resilience.limiting.limiter import Limiter
 from resilience.limiting.limits import Limits
 from resilience.limiting.turns import Queue
 from resilience.testing import Recorder, Script, VirtualLoop, after, never, virtual
-
-
-class Told(Exception):
-    """An error that carries its own verdict."""
-
-    def __init__(self, kind: Kind, retry_after: float | None = None, scope: str = "op") -> None:
-        super().__init__(kind.value)
-        self.verdict = Verdict(kind, f"told.{kind.value}", retry_after, scope)
-
-
-def told(exc: Exception, op: Op) -> Verdict:
-    return exc.verdict if isinstance(exc, Told) else Verdict(Kind.REJECTED)
-
-
-def clock() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Calls:

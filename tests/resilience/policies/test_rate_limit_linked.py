@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from told import Told, clock, told
 
 from resilience import (
     Bulkhead,
@@ -22,28 +23,11 @@ from resilience import (
     RateLimited,
     Retry,
     Timeout,
-    Verdict,
     within,
 )
 from resilience.call import Call, LimitReport, takes_call
 from resilience.config import Document, build_pipelines
 from resilience.testing import Recorder, Script, VirtualLoop, after, virtual
-
-
-class Told(Exception):
-    """An error that carries its own verdict."""
-
-    def __init__(self, kind: Kind, retry_after: float | None = None, scope: str = "op") -> None:
-        super().__init__(kind.value)
-        self.verdict = Verdict(kind, f"told.{kind.value}", retry_after, scope)
-
-
-def told(exc: Exception, op: Op) -> Verdict:
-    return exc.verdict if isinstance(exc, Told) else Verdict(Kind.REJECTED)
-
-
-def clock() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Log:
