@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -17,7 +17,9 @@ import msgspec
 from aiohttp import web
 
 from . import analysis, differences, failures, heat, ingest, query
+from .bodies import Bodies
 from .controls import ControlError, control
+from .pacing import Courtesy, Stride
 from .pages import LOGIN, Pages
 from .query import FilterError
 from .taking import take
@@ -34,8 +36,6 @@ STREAM = "/api/stream"
 """The one address that is answered without end."""
 MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
-_PAUSE = 0.002 / 2**16  # seconds a byte: 32 MB a second
-_AT_ONCE = 100  # traces looked at before the next pause
 _MOST_WAITING = 16  # questions, and requests with spans, at once
 
 
@@ -49,6 +49,7 @@ class Api:
         self._asker = ThreadPoolExecutor(1, "dashboard-ask")
         self._taker = ThreadPoolExecutor(1, "dashboard-take")
         self._waiting = 0
+        self.bodies = Bodies()
 
     def routes(self) -> list[web.RouteDef]:
         """Every address."""
@@ -93,7 +94,7 @@ class Api:
         return _html(200, "")
 
     async def login(self, request: web.Request) -> web.StreamResponse:
-        body = await _body(request, _MOST_WORDS)
+        body = await self.bodies.read(request, _MOST_WORDS)
         try:
             word = _form(body, request).get("token", "")
         except ValueError:
@@ -115,42 +116,42 @@ class Api:
         asked = request.query
         since, until, limit = _number(asked, "since"), _number(asked, "until"), _whole(asked, "limit", 100, 1000)
         q, before = asked.get("q", ""), asked.get("before") or None
-        return await self._ask(lambda: query.listing(self._traces(), q, since, until, limit, before))
+        return await self._ask(
+            lambda stride: query.listing(self._store.traces(), q, since, until, limit, before, stride)
+        )
 
     async def trace(self, request: web.Request) -> web.Response:
         trace_id = request.match_info["id"]
-        return await self._ask(lambda: analysis.analyse(self._found(trace_id)))
+        return await self._ask(lambda _: analysis.analyse(self._found(trace_id)))
 
     async def otlp(self, request: web.Request) -> web.Response:
         trace_id = request.match_info["id"]
-        reply = await self._ask(lambda: ingest.export(list(self._found(trace_id).spans.values())))
+        reply = await self._ask(lambda _: ingest.export(list(self._found(trace_id).spans.values())))
         name = "".join(letter for letter in trace_id if letter.isalnum())[:32]
         reply.headers["Content-Disposition"] = f'attachment; filename="trace-{name}.json"'
         return reply
 
     async def errors(self, request: web.Request) -> web.Response:
         since, until = _number(request.query, "since"), _number(request.query, "until")
-        return await self._ask(lambda: failures.errors(self._traces(), since, until))
+        return await self._ask(lambda stride: failures.errors(self._store.traces(), since, until, stride))
 
     async def heatmap(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until, bins = _number(asked, "since"), _number(asked, "until"), _whole(asked, "bins", 60, 500)
-        return await self._ask(lambda: heat.heatmap(self._traces(), asked.get("op", ""), since, until, bins))
+        op = asked.get("op", "")
+        return await self._ask(lambda stride: heat.heatmap(self._store.traces(), op, since, until, bins, stride=stride))
 
     async def bubble(self, request: web.Request) -> web.Response:
         asked = request.query
         since, until = _number(asked, "since"), _number(asked, "until")
-        return await self._ask(lambda: differences.bubble(self._traces(), asked.get("q", ""), since, until))
+        q = asked.get("q", "")
+        return await self._ask(lambda stride: differences.bubble(self._store.traces(), q, since, until, stride))
 
     async def compare(self, request: web.Request) -> web.Response:
         a, b = request.query.get("a", ""), request.query.get("b", "")
         return await self._ask(
-            lambda: differences.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
+            lambda _: differences.compare(analysis.analyse(self._found(a)), analysis.analyse(self._found(b)))
         )
-
-    def _traces(self) -> Iterator[Any]:
-        """All of them, for a thread that lets the event loop have the interpreter in between."""
-        return ingest.unhurried(self._store.traces(), _AT_ONCE)
 
     def _found(self, trace_id: str) -> Any:
         trace = self._store.get(trace_id.lower())
@@ -158,26 +159,29 @@ class Api:
             raise web.HTTPNotFound(text="that trace is not here (any more)")
         return trace
 
-    async def _ask(self, question: Callable[[], Any]) -> web.Response:
+    async def _ask(self, question: Callable[[Stride], Any]) -> web.Response:
         """The answer as JSON, made in the thread that answers questions."""
-        try:
-            body = await self._run(self._asker, lambda: self._answer(question))
-        except FilterError as error:
-            raise web.HTTPBadRequest(text=str(error)) from None
+        body = await self._run(self._asker, lambda stride: self._answer(question, stride))
         return web.Response(body=body, content_type="application/json")
 
-    def _answer(self, question: Callable[[], Any]) -> bytes:
+    def _answer(self, question: Callable[[Stride], Any], stride: Stride) -> bytes:
         self._settle()
-        return msgspec.json.encode(question())
+        return msgspec.json.encode(question(stride))
 
-    async def _run(self, where: ThreadPoolExecutor, what: Callable[[], Any]) -> Any:
+    async def _run(self, where: ThreadPoolExecutor, what: Callable[[Stride], Any]) -> Any:
         if self._waiting >= _MOST_WAITING:
             raise web.HTTPTooManyRequests(text="too many questions at once", headers={"Retry-After": "1"})
         self._waiting += 1
         loop = asyncio.get_running_loop()
-        job = where.submit(what)
+        job = where.submit(_answered, what, Courtesy(loop))
         job.add_done_callback(lambda _: _soon(loop, self._done))
-        return await asyncio.wrap_future(job)
+        found = await asyncio.wrap_future(job)
+        try:
+            if isinstance(found, web.HTTPException):
+                raise found
+            return found
+        finally:
+            del found  # which would hold this frame, which would hold it
 
     def _done(self) -> None:  # when the thread is free, not when whoever asked has left
         self._waiting -= 1
@@ -200,13 +204,11 @@ class Api:
     async def _taken(self, request: web.Request, content_type: str) -> Any:
         if self._waiting >= _MOST_WAITING:  # before 8 MB are read
             raise web.HTTPTooManyRequests(text="too much at once", headers={"Retry-After": "1"})
-        body = await _body(request, MOST_BODY)
+        body = await self.bodies.read(request, MOST_BODY)
         encoding = request.headers.get("Content-Encoding", "")
-
-        try:
-            batch, lots = await self._run(self._taker, lambda: take(self._store, body, content_type, encoding))
-        except ingest.IngestError as error:
-            raise refusal(error.status, str(error)) from None
+        batch, lots = await self._run(
+            self._taker, lambda stride: take(self._store, body, content_type, encoding, stride)
+        )
         for some in lots:  # on the loop, where the overview is read, so a few at a time
             self._live.heard(some)
             await asyncio.sleep(0)
@@ -222,7 +224,7 @@ class Api:
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(text="send application/json")
         try:
-            control(await _body(request, _MOST_WORDS), self._live.tallies)
+            control(await self.bodies.read(request, _MOST_WORDS), self._live.tallies)
         except ControlError as error:
             raise refusal(error.status, str(error)) from None
         return _json({"ok": True})
@@ -233,6 +235,19 @@ class Api:
             raise web.HTTPNotFound(text="no calls are counted here: this dashboard watches no pipelines")
         kind, text = found
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
+
+
+def _answered(what: Callable[[Stride], Any], stride: Stride) -> Any:
+    """What it returns, or the refusal as a value: raised, it would hold on to this thread's frames, and they to a body
+    of megabytes, in a circle that only the next full garbage collection finds."""
+    try:
+        return what(stride)
+    except FilterError as error:
+        return web.HTTPBadRequest(text=str(error))
+    except ingest.IngestError as error:
+        return refusal(error.status, str(error))
+    except web.HTTPException as error:
+        return error.with_traceback(None)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
@@ -262,21 +277,6 @@ def _html(status: int, note: str) -> web.Response:
     # A form of a page without a referrer is sent with the Origin "null", which could be anybody's.
     headers = {"Referrer-Policy": "same-origin"}
     return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html", headers=headers)
-
-
-async def _body(request: web.Request, most: int) -> bytes:
-    """The body as it came, of at most so many bytes."""
-    promised = request.content_length or 0
-    if promised > most:
-        raise web.HTTPRequestEntityTooLarge(most, promised, text=f"the body has more than {most} bytes")
-    parts, size = [], 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        await asyncio.sleep(_PAUSE * len(part))
-        if size > most:
-            raise web.HTTPRequestEntityTooLarge(most, size, text=f"the body has more than {most} bytes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _form(body: bytes, request: web.Request) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .filters import parse
+from .pacing import Stride
 from .query import within
 from .summary import Trace
 
@@ -16,18 +17,20 @@ _SAMPLE = 500  # traces of either side whose attributes are compared
 _MOST_ROWS = 100
 
 
-def bubble(traces: Iterable[Trace], q: str, since: float | None = None, until: float | None = None) -> dict[str, Any]:
+def bubble(
+    traces: Iterable[Trace], q: str, since: float | None = None, until: float | None = None, stride: Stride = iter
+) -> dict[str, Any]:
     """Which values of which attributes are more, or less, frequent among the traces that fit than among the others.
 
     The newest 500 of either side are compared. Numbers with a fraction (times) are left out: hardly two are equal.
     """
-    every = within(traces, "", since, until)
+    every = within(stride(traces), "", since, until)
     fits = parse(q)
     selected: list[Trace] = []
     others: list[Trace] = []
-    for entry in sorted(every, key=lambda entry: entry[:2], reverse=True):
+    for entry in stride(sorted(every, key=lambda entry: entry[:2], reverse=True)):
         (selected if fits(entry[2]) else others).append(entry[2])
-    mine, theirs = _shares(selected[:_SAMPLE]), _shares(others[:_SAMPLE])
+    mine, theirs = _shares(stride(selected[:_SAMPLE])), _shares(stride(others[:_SAMPLE]))
     found: list[dict[str, Any]] = [
         {
             "key": key,
@@ -36,23 +39,25 @@ def bubble(traces: Iterable[Trace], q: str, since: float | None = None, until: f
             "other_share": theirs.get((key, value), 0.0),
             "difference": mine.get((key, value), 0.0) - theirs.get((key, value), 0.0),
         }
-        for key, value in mine.keys() | theirs.keys()
+        for key, value in stride(mine.keys() | theirs.keys())
     ]
     found = [row for row in found if row["difference"]]
     found.sort(key=lambda row: (-abs(row["difference"]), row["key"], row["value"]))
     return {"selected": len(selected), "others": len(others), "attributes": found[:_MOST_ROWS]}
 
 
-def _shares(traces: Sequence[Trace]) -> dict[tuple[str, str], float]:
+def _shares(traces: Iterable[Trace]) -> dict[tuple[str, str], float]:
     counts: Counter[tuple[str, str]] = Counter()
+    total = 0
     for trace in traces:
+        total += 1
         pairs = {("service", trace.summary.service), ("instance", trace.summary.instance)}
         for span in list(trace.spans.values()):
             pairs.update(
                 (key, str(value)) for key, value in span.attributes.items() if not isinstance(value, (float, list))
             )
         counts.update(pairs)
-    return {pair: count / len(traces) for pair, count in counts.items()}
+    return {pair: count / total for pair, count in counts.items()}
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from .pacing import Pace
 
 __all__ = ["Door", "Doors"]
 
-MOST = 128
+MOST = 64
 IDLE = 20.0  # seconds
-_BURST, _GAP = 8, 0.002  # connections at once, a browser has six; then one every so many seconds
+_BURST, _GAP = 8, 0.005  # connections at once, a browser has six; then one every so many seconds
 
 
 class Doors:
@@ -68,20 +68,14 @@ class Door(asyncio.Protocol):
             self._transport.abort()
             return
         doors.open[transport] = self
-        loop = asyncio.get_running_loop()
-        seconds = doors.pace.wait(loop.time())
-        if seconds:
-            self._transport.pause_reading()
-            self._timer = loop.call_later(seconds, self._begin)
-        else:
-            self._hear()
-
-    def _begin(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-            self._hear()
+        doors.pace.soon(self._hear)
+        if self._inner is None:
+            self._transport.pause_reading()  # until then
 
     def _hear(self) -> None:
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading()
         self._inner = self._make()
         self._inner.connection_made(self._transport)
         self.waiting()

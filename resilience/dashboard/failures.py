@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
+from .pacing import Stride
 from .query import bounds, column
 from .rows import Span, epoch_ms
 from .summary import Trace, error_of, text
@@ -30,7 +31,9 @@ class _Failure(NamedTuple):
 _Failed: TypeAlias = tuple[tuple[_Cause, _Failure], ...]
 
 
-def errors(traces: Iterable[Trace], since: float | None = None, until: float | None = None) -> dict[str, Any]:
+def errors(
+    traces: Iterable[Trace], since: float | None = None, until: float | None = None, stride: Stride = iter
+) -> dict[str, Any]:
     """Failed calls, and failed attempts, by cause, operation and service, with what happened when.
 
     Calls first, the most frequent first. Attempts count whether their call went well in the end or not: a loser that
@@ -38,7 +41,7 @@ def errors(traces: Iterable[Trace], since: float | None = None, until: float | N
     """
     groups: dict[_Cause, list[_Failure]] = {}
     first, last = bounds(since, until)
-    for trace in traces:
+    for trace in stride(traces):
         for cause, failure in _failed(trace):
             if first <= failure.at <= last:
                 groups.setdefault(cause, []).append(failure)
@@ -49,7 +52,7 @@ def errors(traces: Iterable[Trace], since: float | None = None, until: float | N
     ends = max(times) if until is None else int(last)
     largest = sorted(groups.items(), key=lambda item: (item[0].what == "attempt", -len(item[1]), item[0]))
     largest = largest[:_MOST_GROUPS]
-    return {"groups": [_group(key, failures, begins, ends) for key, failures in largest]}
+    return {"groups": [_group(key, failures, begins, ends) for key, failures in stride(largest)]}
 
 
 def _failed(trace: Trace) -> _Failed:

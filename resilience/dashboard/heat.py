@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from .pacing import Stride
 from .query import bounds, column
 from .rows import epoch_ms
 from .summary import Trace, number, outcome_of, text
@@ -33,13 +34,14 @@ def heatmap(
     until: float | None = None,
     bins: int = 60,
     rows: int = 40,
+    stride: Stride = iter,
 ) -> dict[str, Any]:
     """Calls by when they began (`bins` columns) and how long they took (at most `rows` rows, log-spaced).
 
     `counts[column][row]` and the percentiles are of calls, estimated from those kept; `dots` are traces to look at:
     of each column the slowest three, and two that did not end well.
     """
-    calls = list(_timed(traces, op, since, until))
+    calls = list(_timed(stride(traces), op, since, until))
     if not calls:
         return {"t": [], "ms": [], "counts": [], "dots": [], "p50": [], "p99": []}
     bins = min(max(bins, 1), 500)
@@ -47,15 +49,15 @@ def heatmap(
     ends = max(call.at for call in calls) if until is None else int(bounds(since, until)[1])
     edges = _edges([call.ms for call in calls], min(max(rows, 1), 100))
     columns: list[list[_Timed]] = [[] for _ in range(bins)]
-    for call in calls:
+    for call in stride(calls):
         columns[column(call.at, begins, ends, bins)].append(call)
     return {
         "t": [epoch_ms(begins + (ends - begins) * column // bins) for column in range(bins)],
         "ms": edges,
-        "counts": [_counted(column, edges) for column in columns],
-        "dots": [dot for column in columns for dot in _dots(column)],
-        "p50": [percentile(column, 0.50) for column in columns],
-        "p99": [percentile(column, 0.99) for column in columns],
+        "counts": [_counted(column, edges) for column in stride(columns)],
+        "dots": [dot for column in stride(columns) for dot in _dots(column)],
+        "p50": [percentile(column, 0.50) for column in stride(columns)],
+        "p99": [percentile(column, 0.99) for column in stride(columns)],
     }
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from . import otlp_json, otlp_protobuf
 from .otlp_json import export
-from .wire import LIMITS, Batch, IngestError, Limits, Pace, decompressed, unhurried
+from .pacing import Stride
+from .wire import LIMITS, Batch, IngestError, Limits, decompressed
 
-__all__ = ["CONTENT_TYPES", "LIMITS", "Batch", "IngestError", "Limits", "export", "read", "reply", "unhurried"]
+__all__ = ["CONTENT_TYPES", "LIMITS", "Batch", "IngestError", "Limits", "export", "read", "reply"]
 
 CONTENT_TYPES = {"protobuf": "application/x-protobuf", "json": "application/json"}
 _READERS = {"application/x-protobuf": otlp_protobuf.read, "application/json": otlp_json.read}
 
 
 def read(
-    body: bytes, content_type: str, content_encoding: str = "", limits: Limits = LIMITS, pace: Pace = iter
+    body: bytes, content_type: str, content_encoding: str = "", limits: Limits = LIMITS, stride: Stride = iter
 ) -> Batch:
     """The spans of a request, by its two headers. Raises `IngestError`.
 
-    It takes tens of microseconds a span, so a server calls it in a thread, at the `pace` of `unhurried`.
+    It takes tens of microseconds a span, so a server calls it in a thread, in the stride of a `Courtesy`.
     """
     if len(body) > limits.request:
         raise IngestError(413, f"the body has more than {limits.request} bytes")
@@ -32,7 +33,7 @@ def read(
     encoding = content_encoding.strip().lower()
     if encoding not in ("", "identity", "gzip"):
         raise IngestError(415, "send the body as it is, or compressed by gzip")
-    return reader(decompressed(body, limits) if encoding == "gzip" else body, limits, pace)
+    return reader(decompressed(body, limits, stride) if encoding == "gzip" else body, limits, stride)
 
 
 def reply(batch: Batch) -> bytes:

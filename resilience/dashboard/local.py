@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,9 @@ class LocalProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Keep what waits now, in the calling thread."""
-        self._take(_MOST_WAITING)
+        for _ in range(0, len(self._waiting), _AT_ONCE):
+            self._take(_AT_ONCE)
+            time.sleep(_BREATH / 4)
         return True
 
     def _run(self) -> None:

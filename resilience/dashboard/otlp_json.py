@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from .pacing import Stride
 from .rows import (
     KINDS,
     MOST_ATTRIBUTES,
@@ -26,7 +27,7 @@ from .rows import (
     tidy_text,
     tidy_time,
 )
-from .wire import Batch, IngestError, Limits, Pace
+from .wire import Batch, IngestError, Limits
 
 __all__ = ["export", "read", "reply"]
 
@@ -64,11 +65,11 @@ class _Request(msgspec.Struct):
 _request = msgspec.json.Decoder(_Request)
 
 
-def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
+def read(body: bytes, limits: Limits, stride: Stride = iter) -> Batch:
     """The spans of a request as JSON. Raises `IngestError`."""
     if len(body) > limits.json:
         raise IngestError(413, f"the body has more than {limits.json} bytes when decompressed")
-    if sum(pace(_values(body))) > limits.values:  # each would become an object
+    if sum(stride(_values(body))) > limits.values:  # each would become an object
         raise IngestError(413, f"the body holds more than {limits.values} values")
     try:
         request = _request.decode(body)
@@ -82,7 +83,7 @@ def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
             resource = tidy_attributes(_attributes(_object(resource_spans.resource or {}, "resource"), limits))
             who = service_of(resource), instance_of(resource)
             for scope_spans in resource_spans.scopeSpans or ():
-                _scope(batch, scope_spans.spans or [], who, limits, pace)
+                _scope(batch, scope_spans.spans or [], who, limits, stride)
     except _Malformed as error:
         raise IngestError(400, str(error)) from None
     return batch
@@ -94,9 +95,9 @@ def _values(body: bytes) -> Iterator[int]:
         yield sum(body.count(sign, start, start + _PIECE) for sign in (b"{", b"[", b","))
 
 
-def _scope(batch: Batch, spans: list[msgspec.Raw], who: tuple[str, str], limits: Limits, pace: Pace) -> None:
+def _scope(batch: Batch, spans: list[msgspec.Raw], who: tuple[str, str], limits: Limits, stride: Stride) -> None:
     room = max(limits.spans - len(batch.spans) - batch.rejected, 0)
-    for message in pace(islice(spans, room)):
+    for message in stride(islice(spans, room)):
         try:
             batch.spans.append(_span(_object(_decoded(message, limits), "a span"), who, limits))
         except _Malformed as error:

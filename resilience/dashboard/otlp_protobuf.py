@@ -11,6 +11,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .pacing import Stride
 from .rows import (
     KINDS,
     MOST_ATTRIBUTES,
@@ -26,7 +27,7 @@ from .rows import (
     tidy_text,
     tidy_time,
 )
-from .wire import Batch, IngestError, Limits, Pace
+from .wire import Batch, IngestError, Limits
 
 __all__ = ["read", "reply"]
 
@@ -35,7 +36,7 @@ _FIXED = {1: 8, 5: 4}
 _RESOURCE_SPANS, _RESOURCE, _SCOPE_SPANS, _SPANS = 1, 1, 2, 2  # numbers of fields, outermost first
 
 
-def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
+def read(body: bytes, limits: Limits, stride: Stride = iter) -> Batch:
     """The spans of an `ExportTraceServiceRequest`. Raises `IngestError`."""
     try:
         from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -44,16 +45,16 @@ def read(body: bytes, limits: Limits, pace: Pace = iter) -> Batch:
         raise IngestError(415, 'protobuf needs the extra "dashboard" of exchange-resilience; send JSON') from None
     batch = Batch("protobuf")
     whole, most = memoryview(body), limits.spans
-    for number, resource_spans in pace(fields(whole, most)):
+    for number, resource_spans in stride(fields(whole, most)):
         if number != _RESOURCE_SPANS:
             continue
         service, instance = "", ""
         for number_inside, part in fields(resource_spans, most):
             if number_inside == _RESOURCE:
                 service, instance = _who(Resource, part, limits)
-        for number_inside, part in pace(fields(resource_spans, most)):
+        for number_inside, part in stride(fields(resource_spans, most)):
             if number_inside == _SCOPE_SPANS:
-                _scope(batch, Message, pace(fields(part, 2 * most)), (service, instance), limits)
+                _scope(batch, Message, stride(fields(part, 2 * most)), (service, instance), limits)
     return batch
 
 

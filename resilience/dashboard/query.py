@@ -14,6 +14,7 @@ from typing import Any
 
 from .analysis import sentence
 from .filters import FilterError, parse
+from .pacing import Stride
 from .summary import Trace
 
 __all__ = ["FilterError", "bounds", "column", "describe", "listing", "within"]
@@ -29,10 +30,11 @@ def listing(
     until: float | None = None,
     limit: int = 100,
     before: str | None = None,
+    stride: Stride = iter,
 ) -> dict[str, Any]:
     """The `limit` newest traces that fit the filter, beginning at the cursor `before`. Raises `FilterError`."""
     began = time.perf_counter()
-    found = within(traces, q, since, until)
+    found = within(stride(traces), q, since, until)
     matched = len(found)
     if before:
         cursor = _cursor(before)
@@ -40,7 +42,7 @@ def listing(
     page = heapq.nlargest(min(max(limit, 1), MOST_LISTED), found, key=lambda entry: entry[:2])
     more = len(found) > len(page)
     return {
-        "traces": [describe(trace) for *_, trace in page],
+        "traces": [describe(trace) for *_, trace in stride(page)],
         "next": f"{page[-1][0]}-{page[-1][1]}" if more else None,
         "matched": matched,
         "took_ms": (time.perf_counter() - began) * 1000,

@@ -128,7 +128,7 @@ class Dashboard:
             auto_decompress=False,
             access_log=None,
             keepalive_timeout=15.0,
-            lingering_time=1.0,
+            lingering_time=0.0,  # see Bodies.drain
             shutdown_timeout=2.0,
         )
         await runner.setup()
@@ -203,6 +203,7 @@ class Dashboard:
                 raise web.HTTPTooManyRequests(text="too many requests at once", headers={"Retry-After": "1"})
             return await self._timed(request, handler)
         except web.HTTPException as error:
+            await self._api.bodies.drain(request)
             return _refused(error)
         except TimeoutError:
             return _refused(web.HTTPRequestTimeout(text=f"not done within {SECONDS:g} s"))

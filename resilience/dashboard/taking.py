@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from . import ingest
 
 if TYPE_CHECKING:
+    from .pacing import Stride
     from .rows import Span
     from .store import Store
 
@@ -17,11 +18,13 @@ _LOT = 50  # spans that are counted before other tasks of the event loop have th
 _MOST_OF_A_TRACE = 500
 
 
-def take(store: Store, body: bytes, content_type: str, encoding: str) -> tuple[ingest.Batch, list[list[Span]]]:
+def take(
+    store: Store, body: bytes, content_type: str, encoding: str, stride: Stride = iter
+) -> tuple[ingest.Batch, list[list[Span]]]:
     """A request's spans, kept, and again in lots. Raises `IngestError`."""
-    batch = ingest.read(body, content_type, encoding, pace=ingest.unhurried)
+    batch = ingest.read(body, content_type, encoding, stride=stride)
     spans = batch.spans
-    for start in ingest.unhurried(range(0, len(spans), _PORTION)):
+    for start in stride(range(0, len(spans), _PORTION)):
         store.add(spans[start : start + _PORTION])
     return batch, by_trace(spans)
 

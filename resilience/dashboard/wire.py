@@ -1,20 +1,18 @@
-"""The limits of what is taken in over OTLP, the error for what is not, gzip under those limits, and no hurry."""
+"""The limits of what is taken in over OTLP, the error for what is not, and gzip under those limits."""
 
 from __future__ import annotations
 
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
+from .pacing import Stride
 from .rows import Span
 
-__all__ = ["LIMITS", "Batch", "IngestError", "Limits", "Pace", "decompressed", "unhurried"]
+__all__ = ["LIMITS", "Batch", "IngestError", "Limits", "decompressed"]
 
-Pace: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
-"""Goes through what is given, in its own time."""
-_BREATH = 0.000_2  # seconds
+_PIECE = 2**14  # bytes that are decompressed at one go
 
 
 class IngestError(Exception):
@@ -58,28 +56,31 @@ class Batch:
         self.error = self.error or reason
 
 
-def unhurried(items: Iterable[Any], at_once: int = 5) -> Iterator[Any]:
-    """The same items, with a pause after so many, a fraction of a millisecond, for a thread beside an event loop.
-
-    A thread that does not pause keeps the interpreter for 5 ms each time (`sys.getswitchinterval`), while calls wait.
-    """
-    for number, item in enumerate(items, 1):
-        yield item
-        if number % at_once == 0:
-            time.sleep(_BREATH)
-
-
-def decompressed(body: bytes, limits: Limits = LIMITS) -> bytes:
+def decompressed(body: bytes, limits: Limits = LIMITS, stride: Stride = iter) -> bytes:
     """The content of one gzip stream. Raises `IngestError` if it is none, is cut off, or grows too large."""
     machine = zlib.decompressobj(wbits=31)
-    try:
-        content = machine.decompress(body, limits.decompressed + 1)
-    except zlib.error:
-        raise IngestError(400, "the body is no gzip stream") from None
-    if len(content) > limits.decompressed:
-        raise IngestError(413, f"the body has more than {limits.decompressed} bytes when decompressed")
+    found: list[bytes] = []
+    size = 0
+    for part in stride(_inflated(machine, body)):
+        found.append(part)
+        size += len(part)
+        if size > limits.decompressed:
+            raise IngestError(413, f"the body has more than {limits.decompressed} bytes when decompressed")
     if not machine.eof:
         raise IngestError(400, "the gzip stream is cut off")
-    if machine.unused_data:
-        raise IngestError(400, "something follows the gzip stream")
-    return content
+    return b"".join(found)
+
+
+def _inflated(machine: Any, body: bytes) -> Iterator[bytes]:
+    """In small pieces: for as long as it takes to make and join large ones, no other thread has the interpreter."""
+    view = memoryview(body)
+    try:
+        for start in range(0, len(body), _PIECE):
+            piece = view[start : start + _PIECE]
+            while piece and not machine.eof:
+                yield machine.decompress(piece, 4 * _PIECE)
+                piece = machine.unconsumed_tail
+            if machine.eof and (machine.unused_data or start + _PIECE < len(body)):
+                raise IngestError(400, "something follows the gzip stream")
+    except zlib.error:
+        raise IngestError(400, "the body is no gzip stream") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -207,6 +208,7 @@ def test_a_protobuf_span_with_wrong_ids_costs_only_itself() -> None:
         (b"no gzip", JSON, "gzip", 400),
         (gzip.compress(b"{}", mtime=0)[:-4], JSON, "gzip", 400),
         (gzip.compress(b"{}", mtime=0) * 2, JSON, "gzip", 400),
+        (gzip.compress(random.Random(1).randbytes(20_000)) + b" " * 20_000, JSON, "gzip", 400),
         (gzip.compress(b" " * (16 * 2**20 + 1)), JSON, "gzip", 413),
         (b"{", JSON, "", 400),
         (b"", JSON, "", 400),

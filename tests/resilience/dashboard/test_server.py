@@ -26,6 +26,7 @@ from exchanges import ExchangeManager
 from resilience import ConfigError, Op, Pipeline, PipelineRegistry, Retry, cli, load
 from resilience.config import check_file
 from resilience.dashboard import Dashboard, Store, api, door, server
+from resilience.dashboard.ingest import IngestError
 from resilience.dashboard.pages import Pages
 from resilience.telemetry import Handover, Tracer
 from resilience.testing import Script
@@ -104,6 +105,31 @@ async def test_spans_are_taken_over_otlp_and_answered_in_kind(monkeypatch: pytes
             head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n65\r\n" + b" " * 101 + b"\r\n0\r\n\r\n"
         )
         assert (await raw(dashboard, unknown)).startswith(b"HTTP/1.1 413")
+
+
+@on_sockets
+async def test_a_body_that_is_refused_is_not_kept_until_the_garbage_is_collected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An exception of another thread holds on to that thread's frames, in a circle: it must not come here as one."""
+    bodies: list[weakref.ref[Any]] = []
+
+    class Body(bytearray):
+        """Bytes that can be referred to weakly."""
+
+    def take(store: Any, body: bytes, *_: Any) -> Any:
+        kept = Body(body)
+        bodies.append(weakref.ref(kept))
+        raise IngestError(400, "no")
+
+    monkeypatch.setattr(api, "take", take)
+    async with served() as dashboard:
+        gc.disable()
+        try:
+            assert (await ask(dashboard, "/v1/traces", "POST", data=b"{", headers=OTLP)).json == {"error": "no"}
+            assert [body() for body in bodies] == [None]
+        finally:
+            gc.enable()
 
 
 @on_sockets
