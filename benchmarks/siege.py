@@ -4,8 +4,8 @@ One process makes calls at a steady rate, each traced and counted, with a dashbo
 short windows, in another order each round: the 99th percentile of how long calls took, and its ratio to that of calm
 windows, with the interval in which it lies in 95 of 100 drawings of rounds (`arms.paired`); and the processor time of
 the event loop's turns, for one of which a call waits at most. The besiegers, and whoever receives spans, run in
-processes of their own. Then: was every span accounted for, and did anything grow? ``--quick``
-for CI.
+processes of their own. Then: was every span accounted for, and did anything grow? ``--quick`` for CI. ``--freeze``: as
+an application that calls ``gc.freeze()`` when it has started, so that a full collection does not last 40 ms.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def standing() -> dict[str, float]:
     }
 
 
-async def measure(ports: dict[str, int], rounds: int, seconds: float) -> None:
+async def measure(ports: dict[str, int], rounds: int, seconds: float, freeze: bool) -> None:
     arms = {name: Arm(port) for name, port in ports.items()}
     well = arms["well"].pipeline
     found: dict[str, list[list[float]]] = {"calm": [], "calm, once more": []}
@@ -158,6 +158,9 @@ async def measure(ports: dict[str, int], rounds: int, seconds: float) -> None:
     grown: list[dict[str, float]] = []
     dice, store = random.Random(4), Store(most_traces=500)
     async with Dashboard(*(arm.pipeline for arm in arms.values()), port=0, store=store) as dashboard:
+        if freeze:
+            gc.collect()
+            gc.freeze()
         for number in range(rounds + 1):
             for name in dice.sample(list(found), len(found)):
                 await asyncio.sleep(0.3)  # what the last arm left behind is not this one's
@@ -197,7 +200,9 @@ def report(found: dict[str, list[list[float]]], turns: dict[str, list[list[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--freeze", action="store_true")
+    options = parser.parse_args()
+    quick = options.quick
     if importlib.util.find_spec("opentelemetry.exporter") is None:
         print("SKIPPED: the otlp extra is not installed")
         return
@@ -206,7 +211,7 @@ def main() -> None:
         free = ports | {"down": 9 if down != 9 else 10}  # the discard port: nobody listens there
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it tells of each batch that fails
         with asyncio.Runner(loop_factory=Timed) as runner:
-            runner.run(measure(free, 1 if quick else 25, 0.5 if quick else 1.5))
+            runner.run(measure(free, 1 if quick else 25, 0.5 if quick else 1.5, options.freeze))
 
 
 if __name__ == "__main__":

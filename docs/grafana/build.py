@@ -209,18 +209,24 @@ def connections(board: Board) -> None:
         {"{{resilience_state}}": count, "most": "sum(resilience_pool_connection_max)"},
         width=12,
     )
+    servers = "sum by (server_address, http_connection_state) (http_client_open_connections)"
+    board.lines(
+        "Connections by server", "Of all pools.", {"{{server_address}} {{http_connection_state}}": servers}, width=6
+    )
+    under_way = "sum by (server_address) (http_client_active_requests)"
+    board.lines("HTTP requests under way", "By server, of all pools.", {"{{server_address}}": under_way}, width=6)
     pool = "resilience_policy"
     stability = {
         "opened": rate("resilience_pool_connection_opened_total", labels=""),
         "discarded before use": rate("resilience_pool_connection_discarded_total", labels=""),
         "sessions renewed": rate("resilience_pool_renewed_total", labels=""),
     }
-    board.lines("Stability of the pool", "Each discarded connection would have been a reset.", stability, "ops", 6)
+    board.lines("Stability of the pool", "Each discarded connection would have been a reset.", stability, "ops", 12)
     use = {
         "{{resilience_policy}} in use": f"sum by ({pool}) (resilience_pool_usage)",
         "{{resilience_policy}} waiting": f"sum by ({pool}) (resilience_pool_pending_requests)",
     }
-    board.lines("Use of the pool", "Attempts that hold the resource, or wait for it.", use, width=6)
+    board.lines("Use of the pool", "Attempts that hold the resource, or wait for it.", use, width=12)
 
 
 def policies(board: Board) -> None:
