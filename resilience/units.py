@@ -21,6 +21,7 @@ __all__ = [
     "Rate",
     "Seconds",
     "Share",
+    "Spelling",
     "Unit",
     "check",
     "duration",
@@ -41,6 +42,13 @@ class Unit:
     """A mark in a field's annotation: the quantity that the number stands for."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A mark in the annotation of a text: a pattern that it has to match, for editors. Whoever takes it checks more."""
+
+    pattern: str
 
 
 Seconds = Annotated[float, Unit("seconds")]

@@ -13,7 +13,7 @@ from typing import Any
 
 from .document import Node, short
 from .problems import Problems
-from .shape import BROKEN, nearest, refuse
+from .shape import BROKEN, Shape, nearest, refuse
 
 __all__ = [
     "Choice",
@@ -22,6 +22,7 @@ __all__ = [
     "Identifier",
     "Null",
     "Number",
+    "Spelled",
     "Text",
     "Unspeakable",
     "Whole",
@@ -126,6 +127,24 @@ class Text:
         return {"type": "string"}
 
 
+class Spelled:
+    """Text of a certain look, which only the schema asks for: what reads the text knows better what is wrong."""
+
+    def __init__(self, shape: Shape, pattern: str) -> None:
+        self._shape = shape
+        self._pattern = pattern
+        self.words = shape.words
+
+    def takes(self, node: Node) -> bool:
+        return self._shape.takes(node)
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return self._shape.read(node, problems)
+
+    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
+        return {**self._shape.schema(defs), "pattern": self._pattern}
+
+
 class Word(Text):
     """A text that is not empty. The dataclass itself refuses an empty one."""
 
@@ -181,7 +200,8 @@ class Choice:
 class Converted:
     """A text that a type makes something of: msgspec's own (Decimal, Enum, datetime), or one with a `from_config`.
 
-    ``from_config(text)`` is a class method that raises `ValueError` in words for the user.
+    ``from_config(text)`` is a class method that raises `ValueError` in words for the user; a number or a flag is no
+    text to it, unless in quotes.
     """
 
     def __init__(self, kind: Any) -> None:
@@ -195,6 +215,8 @@ class Converted:
         if not self.takes(node):
             return refuse(node, self.words, problems)
         from_config = getattr(self._kind, "from_config", None)
+        if from_config is not None and not Text().takes(node):
+            return Text().read(node, problems)
         try:
             if from_config is not None:
                 return from_config(node.text)

@@ -18,7 +18,17 @@ from resilience.config.schema import schema
 
 jsonschema = pytest.importorskip("jsonschema")
 
-__all__ = ["RELATIONS", "SAMPLES", "SCHEMA", "WHOLE", "agree", "overrides_drawn", "settings_drawn", "validator"]
+__all__ = [
+    "RELATIONS",
+    "SAMPLES",
+    "SCHEMA",
+    "WHOLE",
+    "agree",
+    "overrides_drawn",
+    "settings_drawn",
+    "stack_drawn",
+    "validator",
+]
 
 SCHEMA = schema()
 WHOLE = jsonschema.Draft202012Validator(SCHEMA)
@@ -32,7 +42,7 @@ RELATIONS = re.compile(
     r"|telemetry: otlp (is|holds)|dashboard: (host|the token)"
     r"|the key \w+ is missing"  # of a policy that is new to the base
     r"|at most 18 digits|write it in plain digits"  # how it is spelled
-    r"|no resource is named|no pipeline or preset|cannot extend itself"
+    r"|no resource is named|no pipeline or preset|cannot extend itself|policies of the base are"
 )
 """What the loader says of settings that are good by themselves, and do not go together (or of an address)."""
 SAMPLES: dict[str, dict[str, Any]] = {
@@ -65,7 +75,13 @@ def settings_drawn(name: str, dice: random.Random) -> Any:
     return dice.choice([made, made, made[alone] if alone else made])
 
 
+def stack_drawn(dice: random.Random, most: int = 3) -> list[Any]:
+    """A list of some policies."""
+    return [{name: settings_drawn(name, dice)} for name in dice.sample(list(POLICIES), dice.randint(0, most))]
+
+
 def overrides_drawn(dice: random.Random, most: int = 2) -> dict[str, Any]:
     """What an exchange, an operation or a pipeline that extends says otherwise about some policies."""
     names = dice.sample(list(POLICIES), dice.randint(0, most))
-    return {name: dice.choice([settings_drawn(name, dice), "off", None]) for name in names}
+    good = {name: SAMPLES.get(name, {}) for name in names}
+    return {name: dice.choice([good[name], settings_drawn(name, dice), "off", None]) for name in names}
