@@ -23,8 +23,9 @@ from ..units import Spelling, Unit
 from .containers import Keys, ListOf, MappingOf, OneOf, Plain
 from .fields import Fields
 from .quantities import Duration, Pace, Percent, Percentile
-from .scalars import Choice, Converted, Flag, Identifier, Null, Number, Spelled, Text, Unspeakable, Whole, Word
+from .scalars import Choice, Flag, Identifier, Null, Number, Text, Unspeakable, Whole, Word
 from .shape import Shape
+from .texts import Converted, Spelled
 
 __all__ = ["fields_of", "shape_of"]
 
