@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from resilience.config import Document, Node, Problems, convert
 from resilience.config.build import read_pipelines
 from resilience.config.extends import expand
+from resilience.config.problems import Problem
 from resilience.config.sections import Owned, read_settings, read_version
 from resilience.config.shape import nearest
 from resilience.config.shapes import fields_of
+from resilience.units import Spelling
 
 from .guards import Guards, read_guards, without_policies
 from .secret import Secret
-from .transport.settings import RestSettings, check_base_url
+from .transport.settings import BASE_URL, RestSettings, check_base_url
 
 if TYPE_CHECKING:
     from resilience.config.load import Start
@@ -46,8 +48,8 @@ Environment = Literal["mainnet", "testnet", "demo", "simulator"]
 class Credentials:
     """An API key and its secret, each ``${env:BYBIT_...}``. Public operations need none and use none."""
 
-    key: Secret
-    secret: Secret
+    key: Annotated[Secret, Spelling(r"\S")]
+    secret: Annotated[Secret, Spelling(r"\S")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class ExchangeSettings:
     adapter: str
     pipeline: str
     environment: Environment = "mainnet"
-    base_url: str | None = None
+    base_url: Annotated[str, Spelling(BASE_URL)] | None = None
     credentials: Credentials | None = None
     operations: Mapping[str, Route] = field(default_factory=dict)
 
@@ -135,11 +137,15 @@ def read_config(path: str) -> Config:
     problems.finish()
     for section in ("pipelines", "exchanges"):  # after what is there, or a mistake on line 40 hides behind line 1
         if section not in root:
-            problems.add(root.problem(f"the key {section} is missing", "missing-key"))
+            problems.add(_missing(root, section))
     problems.finish()
     assert pipelines is not None  # noqa: S101 (reported above)
     places = dict(_entries(root, "exchanges", Problems()))
     return Config(path, resources, pipelines, exchanges, starts, guards, places, root.source.files)
+
+
+def _missing(root: Node, section: str) -> Problem:
+    return root.problem(f"the key {section} is missing", "missing-key")
 
 
 def _check_resources(root: Node) -> None:
@@ -151,6 +157,11 @@ def _check_resources(root: Node) -> None:
 def _check_exchanges(root: Node) -> None:
     problems = Problems()
     read_exchanges(root, problems)
+    stacks = _stacks(root, problems)
+    if stacks is None:
+        problems.add(_missing(root, "pipelines"))
+    else:  # once more: here it is known what their pools can lend, even with no ``resources:``
+        read_pipelines(stacks, problems, *_lending(root))
     problems.finish()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from resilience.config import Node, Problems
 from resilience.config.build import Lends, read_pipelines
-from resilience.config.overrides import EXCEPTIONS, kind_of, overridden, settings_of
+from resilience.config.overrides import EXCEPTIONS, is_off, kind_of, overridden, settings_of
 from resilience.config.registry import POLICIES, single, spelled
 from resilience.config.shape import nearest
 
@@ -101,7 +101,7 @@ class _Reading:
         """The name of a pipeline of the file; empty, after a report, where it names none."""
         if node is None or node.kind != "scalar" or node.broken is not None:
             return ""  # the dataclass tells
-        if node.text in self._stacks:
+        if node.text in self._stacks and not node.is_null:
             return node.text
         known = f"{nearest(node.text, list(self._stacks))} (in this file: {', '.join(self._stacks)})"
         self._problems.add(node.problem(f"no pipeline is named {node.found}{known}", "unknown-pipeline"))
@@ -130,7 +130,7 @@ class _Reading:
 
     def _is_time(self, pipeline: str, key: str, node: Node) -> bool:
         """Whether the override says only how long something takes that the pipeline has."""
-        settings = settings_of(key, node) or {} if key in _TIMES else {}
+        settings = settings_of(key, node) or {} if key in _TIMES and not is_off(node) else {}
         stack = self._stacks[pipeline]
         return list(settings) == [single(spelled(key))] and [kind_of(entry) for entry in stack].count(key) == 1
 

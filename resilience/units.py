@@ -21,6 +21,7 @@ __all__ = [
     "Rate",
     "Seconds",
     "Share",
+    "Spelling",
     "Unit",
     "check",
     "duration",
@@ -32,8 +33,8 @@ __all__ = [
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ms|s|m|h)", re.ASCII)
 _RATE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) */ *(\d{0,18}(?:\.\d{1,18})?) *(ms|s|m|h)", re.ASCII)
-_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,18})?)", re.ASCII)
-_PERCENT = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)%", re.ASCII)
+_QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,12})?)", re.ASCII)  # beyond 15 digits a float may become the next bound
+_PERCENT = re.compile(r"(\d{1,18}(?:\.\d{1,12})?)%", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,13 @@ class Unit:
     """A mark in a field's annotation: the quantity that the number stands for."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """A mark in the annotation of a text: a pattern that it has to match, for editors. Whoever takes it checks more."""
+
+    pattern: str
 
 
 Seconds = Annotated[float, Unit("seconds")]
@@ -92,12 +100,16 @@ def rate(text: str) -> tuple[float, float]:
     return count, window
 
 
+def _hundredth(number: str) -> float:
+    return float(f"{number}e-2")  # rounded once: 99.9 / 100 is above 0.999
+
+
 def percent(text: str) -> float:
     """0.5 of ``50%``. Raises `ConfigError` for anything else."""
     match = _PERCENT.fullmatch(text.strip())
     if match is None or float(match[1]) > 100:
         raise ConfigError(f"{text!r} is no share: write a percentage from 0% to 100%, or a number from 0 to 1")
-    return float(match[1]) / 100
+    return _hundredth(match[1])
 
 
 def quantile(text: str) -> float:
@@ -105,7 +117,7 @@ def quantile(text: str) -> float:
     match = _QUANTILE.fullmatch(text.strip())
     if match is None or float(match[1]) == 0:
         raise ConfigError(f"{text!r} is no quantile: write p and a percentage between 0 and 100, for example p95")
-    return float(match[1]) / 100
+    return _hundredth(match[1])
 
 
 def check(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from resilience import ConfigError
-from resilience.units import Seconds, check
+from resilience.units import Seconds, Spelling, check
 
 from ..config import ExchangeSettings
 from .answers import Rules
@@ -26,7 +26,7 @@ class BybitSettings(ExchangeSettings):
     """
 
     category: Literal["spot", "linear", "inverse", "option"] = "linear"
-    ban_text: str = BAN_TEXT
+    ban_text: Annotated[str, Spelling(r"\S")] = BAN_TEXT
     ban_pause: Seconds = BAN_SECONDS
     encode_cursor: bool = False
 

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 from resilience.errors import ConfigError
 from resilience.units import Seconds, check
 
-__all__ = ["RestSettings", "check_base_url", "is_loopback"]
+__all__ = ["BASE_URL", "RestSettings", "check_base_url", "is_loopback"]
 
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
+BASE_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f\\?#/:][^\x00-\x20\x7f\\?#]*$"
+"""What an address looks like, for editors; `check_base_url` knows more."""
 
 
 @dataclass(frozen=True, slots=True)

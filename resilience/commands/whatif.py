@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OP",
         action="append",
         default=[],
-        help="of --traffic: may not happen twice, like what is called create_..., place_... and so on",
+        help="may not happen twice, like those of lint.not_idempotent and what is called create_... and so on",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 by default; the same seed, the same output")
     length = parser.add_mutually_exclusive_group()
@@ -50,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     confidence = _confidence(arguments.confidence)
     candidates = [found for path in arguments.configs for found in read_candidates(path, arguments.pipeline)]
+    writes = {*arguments.writes, *(name for candidate in candidates for name in candidate.not_idempotent)}
     found = compare(
-        candidates, _world(arguments), seed=arguments.seed, replications=arguments.runs, confidence=confidence
+        candidates, _world(arguments, writes), seed=arguments.seed, replications=arguments.runs, confidence=confidence
     )
     if arguments.html:
         try:
@@ -86,14 +88,14 @@ def _confidence(text: str) -> float:
     return value
 
 
-def _world(arguments: argparse.Namespace) -> World:
+def _world(arguments: argparse.Namespace, writes: Collection[str]) -> World:
     from ..errors import ConfigError
     from ..whatif import Modelled, Replay, read_model
 
     if arguments.model:
         model = read_model(arguments.model)
         seconds = arguments.seconds if arguments.calls is None else arguments.calls / model.per_second
-        return Modelled(model, f"the model {arguments.model}", seconds=seconds)
+        return Modelled(model, f"the model {arguments.model}", seconds=seconds, writes=writes)
     from ..recorded import read_traces
 
     recording = read_traces(arguments.traffic)
@@ -101,4 +103,4 @@ def _world(arguments: argparse.Namespace) -> World:
         recording = recording.of(arguments.recorded)
         if not recording.calls:
             raise ConfigError(f"{arguments.traffic}: no call of a pipeline named {arguments.recorded!r} was recorded")
-    return Replay(recording, arguments.writes, seconds=arguments.seconds)
+    return Replay(recording, writes, seconds=arguments.seconds)

@@ -8,7 +8,7 @@ holds whatever the other says is kept. No JSON Schema could say more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..units import OutOfBounds
@@ -83,8 +83,8 @@ def _lowest(values: Iterable[float | None]) -> float | None:
     return None if None in known else min(value for value in known if value is not None)
 
 
-def narrowed(piece: dict[str, Any], bounds: Bounds | None, without_zero: Mapping[str, str]) -> dict[str, Any]:
-    """A piece of JSON Schema within the bounds. `without_zero` has patterns by those that take zero as well."""
+def narrowed(piece: dict[str, Any], bounds: Bounds | None, bounded: Callable[[str, Bounds], str]) -> dict[str, Any]:
+    """A piece of JSON Schema within the bounds. `bounded` makes of a pattern one that holds to them as well."""
     if bounds is None:
         return piece
     if piece.get("type") in ("integer", "number"):
@@ -94,13 +94,13 @@ def narrowed(piece: dict[str, Any], bounds: Bounds | None, without_zero: Mapping
     made = dict(piece)
     if "anyOf" in piece:
         made["anyOf"] = [
-            narrowed(each, bounds, without_zero) for each in piece["anyOf"] if bounds.zero or each != {"const": 0}
+            narrowed(each, bounds, bounded) for each in piece["anyOf"] if bounds.zero or each != {"const": 0}
         ]
-    if "pattern" in piece and not bounds.zero:
-        made["pattern"] = without_zero.get(piece["pattern"], piece["pattern"])
+    if "pattern" in piece:
+        made["pattern"] = bounded(piece["pattern"], bounds)
     for key in ("items", "additionalProperties"):
         if isinstance(piece.get(key), dict):
-            made[key] = narrowed(piece[key], bounds, without_zero)
+            made[key] = narrowed(piece[key], bounds, bounded)
     if "properties" in piece:
-        made["properties"] = {name: narrowed(each, bounds, without_zero) for name, each in piece["properties"].items()}
+        made["properties"] = {name: narrowed(each, bounds, bounded) for name, each in piece["properties"].items()}
     return made

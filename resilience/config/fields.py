@@ -14,7 +14,7 @@ from .containers import Keys, MappingOf, OneOf
 from .document import Node, Source, short
 from .environment import Environment
 from .problems import Problems
-from .quantities import WITHOUT_ZERO, Duration
+from .quantities import Duration, bounded
 from .shape import BROKEN, Shape
 
 __all__ = ["Fields"]
@@ -57,7 +57,7 @@ class Fields:
             schema["description"] = (self.kind.__doc__ or "").strip().split("\n\n")[0].replace("\n    ", " ")
             bounds = self._bounds()
             for item in self._fields:
-                piece = narrowed(schema["properties"][item.name], bounds.get(item.name), WITHOUT_ZERO)
+                piece = narrowed(schema["properties"][item.name], bounds.get(item.name), bounded)
                 default = _default(item, self.keys.shapes[item.name])
                 schema["properties"][item.name] = piece if default is BROKEN else {**piece, "default": default}
             defs[name] = schema

@@ -7,25 +7,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from ..errors import ConfigError
 from ..units import duration, percent, quantile
+from .bounds import Bounds
+from .decimals import at_most, below
 from .document import Node
 from .problems import Problems
 from .scalars import Text, number
 from .shape import refuse
 
-__all__ = ["WITHOUT_ZERO", "Duration", "Pace", "Percent", "Percentile"]
+__all__ = ["Duration", "Pace", "Percent", "Percentile", "bounded"]
 
 _DECIMAL = r"[0-9]{1,18}(\.[0-9]{1,18})?"
 _NOT_ZERO = r"(?=[0-9.]*[1-9])"
 _AT_LEAST_ONE = r"(?=[0-9]*[1-9])"
 _TIME = rf"{_DECIMAL}(ms|s|m|h)\s*$"
-_SHARE = r"(0{0,15}100(\.0{1,18})?|0{0,16}[0-9]{1,2}(\.[0-9]{1,18})?)%\s*$"
+_ANY_TIME = rf"^\s*{_TIME}"
 
-WITHOUT_ZERO = {rf"^\s*{pattern}": rf"^\s*{_NOT_ZERO}{pattern}" for pattern in (_TIME, _SHARE)}
-"""The patterns that take a zero, each with one that does not."""
+
+def _share(bounds: Bounds) -> str:
+    """The percentages that a share within these bounds can be written as."""
+    wanted = f"(?={at_most(_per_cent(1.0 if bounds.most is None else bounds.most))}%)"
+    if bounds.above is not None and bounds.above >= 0:
+        wanted += f"(?!{at_most(_per_cent(bounds.above))}%)"
+    if bounds.least is not None and bounds.least > 0:
+        wanted += f"(?!{below(_per_cent(bounds.least))}%)"
+    return rf"^\s*{wanted}[0-9]{{1,18}}(\.[0-9]{{1,12}})?%\s*$"
+
+
+def _per_cent(share: float) -> Decimal:
+    return Decimal(repr(share)).scaleb(2)
+
+
+_ANY_SHARE = _share(Bounds(None, None, None))
+
+
+def bounded(pattern: str, bounds: Bounds) -> str:
+    """The pattern of a quantity, of which only those are left that are within the bounds.
+
+    Times are only asked whether they may be zero: no policy bounds them otherwise but by one another.
+    """
+    if pattern == _ANY_TIME and not bounds.zero:
+        return rf"^\s*{_NOT_ZERO}{_TIME}"
+    return _share(bounds) if pattern == _ANY_SHARE else pattern
 
 
 class _Quantity:
@@ -61,7 +88,7 @@ class Duration(_Quantity):
         return 0.0 if number(node) == 0 else super()._value(node)
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "pattern": rf"^\s*{_TIME}"}, {"const": 0}]}
+        return {"anyOf": [{"type": "string", "pattern": _ANY_TIME}, {"const": 0}]}
 
 
 class Percent(_Quantity):
@@ -76,7 +103,7 @@ class Percent(_Quantity):
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         number = {"type": "number", "minimum": 0, "maximum": 1}
-        return {"anyOf": [{"type": "string", "pattern": rf"^\s*{_SHARE}"}, number]}
+        return {"anyOf": [{"type": "string", "pattern": _ANY_SHARE}, number]}
 
 
 class Percentile(_Quantity):
@@ -89,7 +116,7 @@ class Percentile(_Quantity):
         return super().read(node, problems) if self._value(node) is None else node.text.strip()
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "string", "pattern": rf"^\s*p{_NOT_ZERO}[0-9]{{1,2}}(\.[0-9]{{1,18}})?\s*$"}
+        return {"type": "string", "pattern": rf"^\s*p{_NOT_ZERO}[0-9]{{1,2}}(\.[0-9]{{1,12}})?\s*$"}
 
 
 class Pace(Text):

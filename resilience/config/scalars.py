@@ -11,13 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .document import Node, short
+from .document import Node
 from .problems import Problems
 from .shape import BROKEN, nearest, refuse
 
 __all__ = [
     "Choice",
-    "Converted",
     "Flag",
     "Identifier",
     "Null",
@@ -176,43 +175,6 @@ class Choice:
 
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         return {"enum": list(self._values)}
-
-
-class Converted:
-    """A text that a type makes something of: msgspec's own (Decimal, Enum, datetime), or one with a `from_config`.
-
-    ``from_config(text)`` is a class method that raises `ValueError` in words for the user.
-    """
-
-    def __init__(self, kind: Any) -> None:
-        self._kind = kind
-        self.words = f"text for {getattr(kind, '__name__', kind)}"
-
-    def takes(self, node: Node) -> bool:
-        return node.kind == "scalar" and not node.is_null
-
-    def read(self, node: Node, problems: Problems) -> Any:
-        if not self.takes(node):
-            return refuse(node, self.words, problems)
-        from_config = getattr(self._kind, "from_config", None)
-        try:
-            if from_config is not None:
-                return from_config(node.text)
-            import msgspec
-
-            return msgspec.convert(node.text, self._kind, strict=False)
-        except (ValueError, TypeError) as error:
-            cause = short(node.source.env.scrub(str(error)), 200)
-            return refuse(node, self.words, problems, f": {cause}")
-
-    def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
-        if getattr(self._kind, "from_config", None) is not None:
-            return {"type": "string"}
-        import msgspec
-
-        (schema,), parts = msgspec.json.schema_components((self._kind,), ref_template="#/$defs/{name}")
-        defs.update(parts)
-        return dict(schema)
 
 
 class Unspeakable:

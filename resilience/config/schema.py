@@ -31,7 +31,6 @@ def schema(sections: Mapping[str, Section] | None = None) -> dict[str, Any]:
     defs["policy"] = {"anyOf": entries}
     stack = {"type": "array", "items": {"$ref": "#/$defs/policy"}, "description": "Policies, outermost first."}
     others = _others(defs, sections)
-    ways = ["pipelines", *(name for name in ("exchanges",) if name in others), INCLUDE]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Resilience pipelines, and who uses them",
@@ -44,7 +43,7 @@ def schema(sections: Mapping[str, Section] | None = None) -> dict[str, Any]:
             **others,
         },
         "required": ["version"],
-        "anyOf": [{"required": [name]} for name in ways],
+        "anyOf": [{"required": [name]} for name in ("pipelines", INCLUDE)],
         "additionalProperties": False,
         "$defs": defs,
     }

@@ -19,12 +19,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..matching import On
 from ..retrying.schedule import Wait
-from ..units import Unit
+from ..units import Spelling, Unit
 from .containers import Keys, ListOf, MappingOf, OneOf, Plain
 from .fields import Fields
 from .quantities import Duration, Pace, Percent, Percentile
-from .scalars import Choice, Converted, Flag, Identifier, Null, Number, Text, Unspeakable, Whole, Word
+from .scalars import Choice, Flag, Identifier, Null, Number, Text, Unspeakable, Whole, Word
 from .shape import Shape
+from .texts import Converted, Spelled
 
 __all__ = ["fields_of", "shape_of"]
 
@@ -79,7 +80,9 @@ def shape_of(hint: Any) -> Shape:
     origin, args = get_origin(hint), get_args(hint)
     if origin is typing.Annotated:
         unit = next((mark.name for mark in args[1:] if isinstance(mark, Unit)), "")
-        return _QUANTITIES.get(unit) or shape_of(args[0])
+        shape = _QUANTITIES.get(unit) or shape_of(args[0])
+        pattern = next((mark.pattern for mark in args[1:] if isinstance(mark, Spelling)), None)
+        return shape if pattern is None else Spelled(shape, pattern)
     if origin in (Union, types.UnionType):
         return _union([shape_of(arg) for arg in args])
     if origin is Literal:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..analysis import ANY, Estimate
-from ..config import Contents, convert, examine
+from ..config import Contents, examine
 from ..config.load import Section
 from ..config.shape import nearest
 from ..errors import ConfigError
-from ..lint import LintSettings
-from ..lint.files import facts_of, used
+from ..lint.files import facts_of, settings_in, used
 from ..lint.subject import Subject
 
 __all__ = ["Chapter", "Row", "explain_file", "explain_policies"]
@@ -66,8 +65,7 @@ def explain_policies(policies: Sequence[Any], name: str = "", subject: Subject |
 
 
 def _chapters(contents: Contents, pipeline: str | None) -> Iterator[Chapter]:
-    section = contents.root.get("lint")
-    settings = LintSettings() if section is None else convert(section, LintSettings)
+    settings = settings_in(contents.root)
     uses = used(contents, facts_of(contents))
     routed = any(use.facts is not None for use in uses)
     for use in uses:

@@ -6,14 +6,14 @@ A section of a file that belongs to another package (`exchanges`) says it by a m
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from ..call import Op
 from ..config import Node
 
-__all__ = ["Connections", "Facts", "Guarding", "Quota", "looks_unsafe"]
+__all__ = ["Connections", "Facts", "Guarding", "Quota", "looks_unsafe", "repeatable"]
 
 _UNSAFE = re.compile(
     r"create|place|submit|send|amend|edit_|modify|replace_|withdraw|transfer|pay|charge|buy|sell|borrow|repay|"
@@ -72,3 +72,11 @@ class Guarding(Protocol):
 def looks_unsafe(name: str) -> bool:
     """Whether an operation of this name probably must not happen twice; a guess, for those of whom nothing is said."""
     return _UNSAFE.match(name.rpartition(".")[2].lower()) is not None
+
+
+def repeatable(name: str, not_idempotent: Collection[str], facts: Facts | None = None) -> bool:
+    """Whether an operation of this name may happen twice: as the file says, else who owns it, else by its name."""
+    if name in not_idempotent:
+        return False
+    known = next((op for op in facts.ops if op.name == name), None) if facts else None
+    return not looks_unsafe(name) if known is None else known.idempotent

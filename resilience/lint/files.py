@@ -19,7 +19,7 @@ from .linter import NAMES, inspect
 from .rules.secrets import plain_secrets
 from .settings import LintSettings
 
-__all__ = ["Linted", "Used", "facts_of", "lint_contents", "lint_file", "used"]
+__all__ = ["Linted", "Used", "facts_of", "lint_contents", "lint_file", "settings_in", "used"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,21 @@ def lint_file(
 
 def lint_contents(contents: Contents) -> Linted:
     """Lint what a sound file holds."""
-    section = contents.root.get("lint")
-    settings = LintSettings() if section is None else convert(section, LintSettings)
+    settings = settings_in(contents.root)
     facts = facts_of(contents)
     uses = used(contents, facts)
     findings = [*_placed(contents, uses, settings), *_of_the_file(contents, uses)]
-    told, silenced = _allowed(findings, settings, section)
+    told, silenced = _allowed(findings, settings, contents.root.get("lint"))
     told = list({(one.rule, one.message, _at(one)): one for one in told}.values())  # one resource, several pipelines
     told.sort(key=_at)
     notes = [finding for finding in told if finding.severity == "note"]
     return Linted(contents, [one for one in told if one not in notes], notes, silenced, facts)
+
+
+def settings_in(root: Node) -> LintSettings:
+    """The ``lint:`` section of a sound file."""
+    section = root.get("lint")
+    return LintSettings() if section is None else convert(section, LintSettings)
 
 
 def facts_of(contents: Contents) -> dict[str, Facts]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from ..config.registry import single, spelled
 from ..config.shape import nearest
 from ..descriptor import kind_of
 from ..errors import ConfigError
-from ..lint.facts import looks_unsafe
-from ..lint.files import Used
+from ..lint.facts import repeatable
+from ..lint.files import Used, settings_in
 from ..recorded import Call, Histogram, Recording
 from .edit import NotEditable, insert_after, put
 from .hedges import hedge_for
@@ -49,7 +49,8 @@ def tune(
 
     Raises `ConfigError` if the text is no sound configuration, or no call of its pipelines was recorded.
     """
-    uses = uses_of(linted(text, file))
+    read = linted(text, file)
+    uses, once = uses_of(read), settings_in(read.contents.root).not_idempotent
     chosen = [use for use in uses.values() if pipeline is None or use.called(pipeline)]
     if not chosen:
         known = f"{nearest(str(pipeline), list(uses))} (in this file: {', '.join(uses) or 'none'})"
@@ -57,7 +58,7 @@ def tune(
     proposals: dict[str, list[Proposal]] = {}
     after = text
     for use in chosen:
-        found = _judged(use.policies, _traffic_of(traffic, use, alone=len(uses) == 1), q, confidence)
+        found = _judged(use, once, _traffic_of(traffic, use, alone=len(uses) == 1), q, confidence)
         proposals[use.name] = []
         for proposal in found:
             kept, after = _applied(proposal, file, after, use)
@@ -91,9 +92,10 @@ def _traffic_of(traffic: Recording | Sequence[Histogram], use: Used, alone: bool
 
 
 def _judged(
-    policies: Sequence[Any], traffic: Recording | Sequence[Histogram], q: float, confidence: float
+    use: Used, once: Collection[str], traffic: Recording | Sequence[Histogram], q: float, confidence: float
 ) -> Iterator[Proposal]:
-    """A proposal for everything that can be judged, in the order of the policies."""
+    """A proposal for everything that can be judged, in the order of the policies. `once`: must not happen twice."""
+    policies = use.policies
     deadline = next((policy for policy in policies if kind_of(policy) == "deadline"), None)
     timeout = next((policy for policy in policies if kind_of(policy) == "timeout"), None)
 
@@ -109,7 +111,8 @@ def _judged(
     if not traffic.calls:
         return
     by_operation = traffic.by_operation()
-    yield from _of_repeating(policies, traffic.calls, by_operation, timeout, deadline, confidence)
+    reads = {op: calls for op, calls in by_operation.items() if repeatable(op, once, use.facts)}
+    yield from _of_repeating(policies, traffic.calls, reads, timeout, deadline, confidence)
     for policy in policies:
         kind = kind_of(policy)
         if kind == "rate_limit":
@@ -124,7 +127,7 @@ def _judged(
 def _of_repeating(
     policies: Sequence[Any],
     calls: Sequence[Call],
-    by_operation: Mapping[str, Sequence[Call]],
+    reads: Mapping[str, Sequence[Call]],
     timeout: Any,
     deadline: Any,
     confidence: float,
@@ -135,7 +138,6 @@ def _of_repeating(
     if retry is not None:
         slowest = None if timeout is None else max([timeout.seconds, *timeout.per_op.values()])
         yield attempts_for(calls, retry.attempts, confidence, slowest, None if deadline is None else deadline.seconds)
-    reads = {op: calls for op, calls in by_operation.items() if not looks_unsafe(op)}
     if (hedge is not None or retry is not None) and reads:  # what must not happen twice is never hedged
         yield hedge_for(reads, "" if hedge is None else _delay(hedge.delay), confidence)
 

@@ -7,7 +7,7 @@ dice.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,16 @@ __all__ = ["Candidate", "read_candidates"]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One pipeline to be tried. `connections`: how many requests its transport carries at once, None for no bound."""
+    """One pipeline to be tried.
+
+    `connections`: how many requests its transport carries at once, None for no bound. `not_idempotent`: the operations
+    of which its file says that they must not happen twice.
+    """
 
     name: str
     policies: Sequence[Bindable]
     connections: int | None = None
+    not_idempotent: Collection[str] = ()
 
     def pipeline(self, seed: int) -> Pipeline:
         """A pipeline that remembers nothing yet."""
@@ -47,7 +52,7 @@ def read_candidates(path: str, pipelines: Sequence[str] = ()) -> list[Candidate]
     """
     from ..config import examine
     from ..config.shape import nearest
-    from ..lint.files import facts_of, used
+    from ..lint.files import facts_of, settings_in, used
 
     contents = examine(path)
     uses = used(contents, facts_of(contents))
@@ -64,6 +69,7 @@ def read_candidates(path: str, pipelines: Sequence[str] = ()) -> list[Candidate]
             path if len(uses) == 1 else f"{path}:{use.name}",
             [replace(policy, open=object) if isinstance(policy, Pool) else policy for policy in use.policies],
             _connections(contents.root, use),
+            settings_in(contents.root).not_idempotent,
         )
         for use in chosen
     ]

@@ -5,13 +5,13 @@ The dataclasses are the schema, read as strictly as any configuration: every mis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..call import Priority
 from ..errors import ConfigError
-from ..lint.facts import looks_unsafe
+from ..lint.facts import repeatable
 from ..units import Seconds, Share, check, rate
 from .faults import Fault, FaultKind
 from .latency import Latency
@@ -25,7 +25,8 @@ _REST = 60.0
 class Operation:
     """Calls of one kind: `rate` (``20/s``) of them arrive, each answered within `latency` while nothing is wrong.
 
-    `idempotent`: may it happen twice? None: yes, unless it is called like an order (``create_order``, ``withdraw``).
+    `idempotent`: may it happen twice? None: yes, unless a candidate's file says otherwise (``lint.not_idempotent``)
+    or it is called like an order (``create_order``, ``withdraw``).
     `keys`: how many different things are asked about (symbols), for caches and coalescing; None: never twice the same.
     """
 
@@ -45,9 +46,9 @@ class Operation:
         if self.keys is not None:
             check("Operation", "keys", self.keys, least=1, whole=True)
 
-    def repeatable(self, name: str) -> bool:
-        """Whether it may happen twice, if that is its name."""
-        return not looks_unsafe(name) if self.idempotent is None else self.idempotent
+    def repeatable(self, name: str, writes: Collection[str] = ()) -> bool:
+        """Whether it may happen twice, if that is its name; `writes` must not, unless the model says that it may."""
+        return repeatable(name, writes) if self.idempotent is None else self.idempotent
 
     @property
     def per_second(self) -> float:

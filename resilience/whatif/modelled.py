@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ..call import Op
 from ..units import rate
@@ -27,16 +27,21 @@ _FAULT, _LATENCY, _OUTAGE = 3, 4, 5  # and about an attempt
 
 
 class Modelled:
-    """Candidates are tried on what a model says."""
+    """Candidates are tried on what a model says.
 
-    def __init__(self, model: Model, source: str = "a model", *, seconds: float | None = None) -> None:
+    `writes` names operations that may not happen twice, where the model leaves that open.
+    """
+
+    def __init__(
+        self, model: Model, source: str = "a model", *, seconds: float | None = None, writes: Collection[str] = ()
+    ) -> None:
         self.model = model
         self.seconds = model.length if seconds is None else seconds
         self.source = source
         within = [outage for outage in model.outages if outage.at < self.seconds]
         self.troubles = _joined(sorted(Trouble(outage.at, outage.ends) for outage in within))
         self._ops = [
-            Op(name, idempotent=o.repeatable(name), cost=o.cost, priority=o.priority)
+            Op(name, idempotent=o.repeatable(name, writes), cost=o.cost, priority=o.priority)
             for name, o in model.operations.items()
         ]
 

@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from ..call import Op
 from ..estimates import Curve, Sample
-from ..lint.facts import looks_unsafe
+from ..lint.facts import repeatable
 from ..recorded import Attempt, Call, Recording
 from ..verdict import Kind, Verdict
 from .dice import Dice
@@ -46,7 +46,7 @@ class Replay:
         self.source = f"{len(recording.calls)} recorded calls of {recording.file}"
         self._calls = [call for call in recording.calls if call.start < self.seconds]
         names = [*recording.by_operation()]
-        self._ops = {name: Op(name, idempotent=name not in writes and not looks_unsafe(name)) for name in names}
+        self._ops = {name: Op(name, idempotent=repeatable(name, writes)) for name in names}
         self._seen = {name: _Seen(calls) for name, calls in recording.by_operation().items()}
         self._rates = {
             name: sum(call.weight for call in calls) / max(recording.seconds, 1e-9)

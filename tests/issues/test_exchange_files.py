@@ -25,6 +25,10 @@ exchanges:
 """
 
 
+ONE = "exchanges: {e: {adapter: bybit, pipeline: p"
+NAMED_NULL = "pipelines: {p: [pool: rest], 'null': [pool: rest]}\n" + ONE
+
+
 def write(folder: Path, text: str) -> str:
     path = folder / "exchanges.yaml"
     path.write_text(text)
@@ -61,4 +65,41 @@ def test_check_finds_a_pipeline_that_lends_no_session(
     captured = capsys.readouterr()
     assert (captured.out + captured.err).count(f"has {count} pools") == 1
     with pytest.raises(ConfigError, match=rf"exchanges\.yaml:2:\d+: pipelines\.market: has {count} pools"):
+        ExchangeManager.load(path)
+
+
+@pytest.mark.parametrize("off", ["null", "off", "'off'"])
+def test_an_operation_takes_its_timeout_away(tmp_path: Path, off: str) -> None:
+    """``timeout: off`` was read as a time there, as the exception for that operation."""
+    stack = "pipelines: {p: [deadline: 9s, timeout: 1s, pool: rest]}"
+    path = write(
+        tmp_path, f"version: 1\n{stack}\n{ONE}, operations: {{ticker: {{timeout: {off}, deadline: 5s}}}}}}}}\n"
+    )
+    assert resilience(["check", path]) == 0
+    pipelines = {pipeline.name: pipeline for pipeline in ExchangeManager.load(path).pipelines}
+    assert [type(policy).__name__ for policy in pipelines["e.p/ticker"].policies] == ["Deadline", "Pool"]
+    assert [type(policy).__name__ for policy in pipelines["e.p"].policies] == ["Deadline", "Timeout", "Pool"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (ONE + "}}", "the key pipelines is missing"),
+        ("pipelines: {p: [timeout: 1s, pool: rets]}\n" + ONE + "}}", "no resource is named 'rets'"),
+        (NAMED_NULL + ", operations: {ohlcv: {pipeline: null}}}}", "no pipeline is named nothing"),
+        ("pipelines: {p: [pool: rest]}\n" + ONE + ", credentials: {key: 0123, secret: x}}}", "put it in quotes"),
+    ],
+)  # fmt: skip
+def test_check_finds_what_no_exchange_can_be_made_of(
+    tmp_path: Path, text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No pipelines at all; a pool of another name than the one session that there is; and a null that is no name.
+
+    A key of digits alone is no text, and YAML's versions read different numbers.
+    """
+    path = write(tmp_path, f"version: 1\n{text}\n")
+    assert resilience(["check", path]) == 2
+    captured = capsys.readouterr()
+    assert told in captured.out + captured.err
+    with pytest.raises(ConfigError, match=told):
         ExchangeManager.load(path)

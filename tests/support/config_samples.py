@@ -24,7 +24,9 @@ ODD: list[Any] = [
     None, True, False, 0, 1, -1, 2, 50, 10**6, 0.0, 0.5, 1.5, -0.5, 1.0e-3, "", " ", "a", "a b", "é", "1", "0.5",
     "true", "null", "1s", "0s", "0.0ms", "250ms", " 2m ", "-1s", "1 s", "1sec", "1.5h", "00.5s", ".5s", "1.s",
     "9" * 30 + "s",
-    "50%", "0%", "0.0%", "100%", "100.1%", "101%", "007%", "-5%", "99.95%", "p95", "p0", "p99.9", "p100", "p00.0",
+    "50%", "0%", "0.0%", "100%", "100.1%", "101%", "007%", "-5%", "99.9%", "99.95%", "99.900000000001%",
+    "0.7%", "0100.0%", "100.000000000001%", "1.0000000000001%",
+    "p95", "p0", "p99.9", "p99.9999999999999", "p100", "p00.0",
     "95", "600/5s", "10/s", "0/s", "0.5/s", "1.5/s", "1/0s", "1/.5s", "1/0.0s", "6 00/5s", "600 / 5 s", "600 per 5s",
     "1/s/s",
     "none", "full", "host", "ip", "op", "account", "one", "cost", "fifo", "gradient", "shadow", "critical", "OSError",
@@ -34,7 +36,9 @@ ODD: list[Any] = [
     {"fibo": {"base": 1}}, {"constant": {"interval": ["1s", 0]}}, {"constant": {"interval": 1}}, {"runtime": {}},
     {"expo": {}, "fibo": {}}, {"ratio": "10%"}, {"ratio": 2}, {"tokens": 9}, {"tokens": 0}, {"per_second": -1},
     {"key": "host"}, {"key": "ip"}, {"ratio": 1, "tokens": 9}, {"error": "OSError"}, {"error": "KeyError"},
-    {"quantile": "95%"}, {"quantile": 0}, {"factor": 0.5}, {"floor": "0s"}, {"window": "0s"}, {"rate": "1/s"},
+    {"quantile": "95%"}, {"quantile": 0}, {"quantile": "99.9%"},
+    {"quantile": "099.90%"}, {"quantile": "99.95%"}, {"quantile": "99.900000000001%"}, {"quantile": 0.9995},
+    {"factor": 0.5}, {"floor": "0s"}, {"window": "0s"}, {"rate": "1/s"},
     [{"rate": "1/s"}], [{"rate": "0/s"}], [{"key": "op"}], [{"rate": "1/s", "key": "nobody"}], [["a"]],
 ]  # fmt: skip
 """Values that JSON can say. Each is good for some setting of some policy, or nearly."""
