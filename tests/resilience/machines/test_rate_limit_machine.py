@@ -55,8 +55,12 @@ class Model:
         return self.count <= 20 and not self.waiting and now >= self.paused_until and recent + cost <= self.count
 
     def most_wait(self, now: float, orders: float) -> float:
-        """Enough to serve all who wait: 90 % of the rate, two windows, and the pauses, now and to come."""
-        return max(0.0, self.paused_until - now) + orders + (len(self.waiting) * 4 / self.count + 2) * self.window / 0.9
+        """Enough to serve all who wait: 90 % of the rate, two windows, and the pauses, now and to come.
+
+        The heaviest call takes 4: of 5 tokens in a window only one such call can be had, and the fifth is of no use.
+        """
+        windows = len(self.waiting) / (self.count // 4) + 2
+        return max(0.0, self.paused_until - now) + orders + windows * self.window / 0.9
 
 
 class RateLimitMachine(Histories):

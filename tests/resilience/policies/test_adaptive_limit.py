@@ -33,6 +33,8 @@ from resilience import (
 )
 from resilience.call import Call, takes_call
 from resilience.concurrency import Name
+from resilience.reload import swap
+from resilience.reload.differences import differences
 from resilience.testing import Script, VirtualLoop, after, never, virtual
 
 NAMES: list[Name] = ["aimd", "gradient", "vegas"]
@@ -418,3 +420,17 @@ def test_it_does_not_drift_where_latency_never_changes(name: Name) -> None:
     assert max(course.limits) <= 2 * 30 + 15
     *_, rate = course.settled(40, 60)
     assert rate >= 0.9 * 300
+
+
+@virtual
+async def test_another_algorithm_is_said_to_learn_anew_and_refuses_in_the_same_words() -> None:
+    """What a plan says of a change, and what becomes of the gate."""
+    before, changed = AdaptiveLimit("vegas", initial=1, queue=0), AdaptiveLimit("aimd", initial=1, queue=0)
+    assert "learns anew" in str(differences("a", [before], [changed]))
+    pipeline = Pipeline(before)
+    swap({"a": pipeline}, {"a": Pipeline(changed)}, {}, ())
+    holder = asyncio.create_task(pipeline.run(Script(never)))
+    await asyncio.sleep(0)
+    with pytest.raises(BulkheadFull, match="1 calls are running"):
+        await pipeline.run(Script("well"))
+    holder.cancel()

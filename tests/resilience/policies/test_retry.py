@@ -498,11 +498,16 @@ async def test_each_attempt_gets_its_own_timeout_and_place() -> None:
 async def test_notes_stay_bounded() -> None:
     """An error object that is raised for ever does not grow for ever, and a long text is cut."""
     error = OSError("x" * 10_000)
-    pipeline = Pipeline(Retry(attempts=5, on=OSError, wait=0))
+    pipeline = Pipeline(Retry(attempts=6, on=OSError, wait=0))
     for _ in range(50):
         with pytest.raises(OSError):  # noqa: PT011 (the object is ours)
             await pipeline.run(Script(error))
     assert len(error.__notes__) == 32
+    error.add_note("and one of somebody else's")
+    with pytest.raises(OSError):  # noqa: PT011 (the object is ours)
+        await pipeline.run(Script(error))
+    assert len(error.__notes__) == 33
+    error.__notes__.pop()
     assert {len(note) for note in error.__notes__} == {len("attempt 1: ; retried after 0 s") + 200}
 
 
