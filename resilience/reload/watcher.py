@@ -32,12 +32,14 @@ class Looks:
         self._done: Signature = ()  # what was acted upon: nothing yet, for it may have changed since it was loaded
         self._seen: Signature = ()
         self._times = 0
+        self._idle = 0
 
     def due(self) -> bool:
-        """Look. True if there is something new, and it has come to rest."""
+        """Look. True if there is something new, and it has come to rest; or every so often if a file cannot be read."""
         seen = self._source.signature()
         if seen == self._done and self._times == 0:
-            return False
+            self._idle += 1
+            return self._source.unread and self._idle % _LOOKS_IF_CUT == 0
         self._times = self._times + 1 if seen == self._seen else 1
         self._seen = seen
         if self._times < _LOOKS:

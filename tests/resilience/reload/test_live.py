@@ -399,3 +399,31 @@ def test_what_a_file_includes_is_watched_too(path: Path) -> None:
             assert live.status()["config"]["error"] is None
 
     asyncio.run(main())
+
+
+def test_what_could_not_be_read_is_tried_again(path: Path) -> None:
+    """A part that comes after the file that names it, or a right that comes back, changes no file that was read."""
+
+    async def main() -> None:
+        part = path.with_name("more.yaml")
+        live = resilience.watch(path, every=0.005)
+        async with live:
+            put(path, "version: 1\ninclude: [./more.yaml]\npipelines:\n  trade: [timeout: 5s]\n")
+            await until(lambda: "more.yaml: cannot be read" in str(live.status()["config"]["error"]))
+            put(part, "version: 1\npipelines:\n  market: [bulkhead: 5, timeout: 10s]\n")
+            await until(lambda: limits(live) == [5])
+            assert live.status()["config"]["error"] is None
+
+    asyncio.run(main())
+
+
+def test_a_deployment_that_gives_every_file_one_time(path: Path) -> None:
+    """Another content of the same length, in the same inode, with the same time of writing."""
+    os.utime(path, ns=(1, 1))
+    source = Source(path)
+    source.good = source.contents()
+    looks = Looks(source)
+    assert [looks.due() for _ in range(3)] == [False] * 3
+    put(path, FILE.replace("3", "4"))
+    os.utime(path, ns=(1, 1))
+    assert [looks.due() for _ in range(3)] == [False, True, False]
