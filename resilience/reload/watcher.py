@@ -55,7 +55,7 @@ class Watcher:
     """Looks every `every` seconds, and on SIGHUP where `sighup` asks for it (in the main thread of a Unix).
 
     `prepare` reads the file, in a thread, so that no call waits for it; it may raise `ConfigError`. `take` gets what it
-    returned, or the error, and runs in the event loop.
+    returned, or the error, and runs in the event loop; if what it returns is true, `then` follows, in a thread.
     """
 
     def __init__(
@@ -65,10 +65,12 @@ class Watcher:
         take: Callable[[Any], Any],
         every: float,
         sighup: bool = False,
+        then: Callable[[], None] = lambda: None,
     ) -> None:
         self._looks = Looks(source)
         self._prepare = prepare
         self._take = take
+        self._then = then
         self._every = every
         self._sighup = sighup
         self._asked = asyncio.Event()
@@ -104,8 +106,8 @@ class Watcher:
             asked = self._asked.is_set()
             self._asked.clear()
             try:
-                if asked or self._looks.due():
-                    self._take(await asyncio.to_thread(self._prepared))
+                if (asked or self._looks.due()) and self._take(await asyncio.to_thread(self._prepared)):
+                    await asyncio.to_thread(self._then)
             except Exception:  # whatever it is, the next version of the file may be better
                 _log.exception("reloading failed; what was in force stays so, and watching goes on")
 
