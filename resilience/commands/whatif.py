@@ -43,17 +43,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..errors import ConfigError
+    from ..recorded.confidence import confidence_of
     from ..whatif import compare, read_candidates
     from ..whatif.page import as_page
     from ..whatif.report import as_data, as_text
 
     _check(arguments)
-    confidence = _confidence(arguments.confidence)
+    confidence = confidence_of("resilience whatif", arguments.confidence)
     candidates = [found for path in arguments.configs for found in read_candidates(path, arguments.pipeline)]
     found = compare(
         candidates, _world(arguments), seed=arguments.seed, replications=arguments.runs, confidence=confidence
     )
-    if arguments.html:
+    if arguments.html is not None:
         try:
             Path(arguments.html).write_text(as_page(found), encoding="utf-8")
         except OSError as error:
@@ -74,16 +75,9 @@ def _check(arguments: argparse.Namespace) -> None:
         check("resilience whatif", "--calls", arguments.calls, least=1, whole=True)
         if arguments.traffic:
             raise ConfigError("resilience whatif: recorded traffic has the calls that it has; use --seconds to cut it")
-
-
-def _confidence(text: str) -> float:
-    from ..errors import ConfigError
-    from ..units import percent
-
-    value = percent(text)
-    if not 0.5 <= value < 1:
-        raise ConfigError(f"resilience whatif: --confidence is {text}, must be from 50% to below 100%")
-    return value
+    if arguments.model and (arguments.recorded or arguments.writes):
+        what = "--recorded" if arguments.recorded else "--writes"
+        raise ConfigError(f"resilience whatif: {what} is of --traffic; a model says what it holds itself (idempotent)")
 
 
 def _world(arguments: argparse.Namespace) -> World:
@@ -94,6 +88,7 @@ def _world(arguments: argparse.Namespace) -> World:
         model = read_model(arguments.model)
         seconds = arguments.seconds if arguments.calls is None else arguments.calls / model.per_second
         return Modelled(model, f"the model {arguments.model}", seconds=seconds)
+    from ..config.shape import nearest
     from ..recorded import read_traces
 
     recording = read_traces(arguments.traffic)
@@ -101,4 +96,9 @@ def _world(arguments: argparse.Namespace) -> World:
         recording = recording.of(arguments.recorded)
         if not recording.calls:
             raise ConfigError(f"{arguments.traffic}: no call of a pipeline named {arguments.recorded!r} was recorded")
+    names = list(recording.by_operation())
+    for name in arguments.writes:
+        if name not in names:  # a slip here would let an order be sent twice
+            known = f"{nearest(name, names)} (recorded: {', '.join(names)})"
+            raise ConfigError(f"resilience whatif: --writes names {name!r}, which was not recorded{known}")
     return Replay(recording, arguments.writes, seconds=arguments.seconds)

@@ -128,6 +128,7 @@ def test_whatif_replays_what_was_recorded(files: Path, capsys: pytest.CaptureFix
         (("whatif", "c.yaml", "--model", "c.yaml"), "c.yaml:1:1: $: the key operations is missing (and 1 more)"),
         (("whatif", "c.yaml", "--model", "m.yaml", "--runs", "1"), "--runs is 1, must be a whole number of at least 2"),
         (("whatif", "c.yaml", "--model", "m.yaml", "--confidence", "1%"), "--confidence is 1%"),
+        (("whatif", "c.yaml", "--traffic", "t.json", "--writes", "tickr"), "was not recorded; did you mean ticker?"),
         (("whatif", "c.yaml", "--traffic", "t.json", "--calls", "5"), "use --seconds"),
         (("whatif", "c.yaml", "--traffic", "t.json", "--recorded", "x"), "no call of a pipeline named 'x'"),
         (("whatif", "c.yaml", "c.yaml", "--model", "m.yaml"), "two candidates have one name"),
