@@ -71,6 +71,15 @@ def test_tune_prints_a_diff_that_patch_takes(files: Path, capsys: pytest.Capture
     assert again.endswith("# Nothing to change.\n")
 
 
+def test_the_diff_of_a_file_without_a_last_line_break(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is one that patch takes, too."""
+    Path("c.yaml").write_text("version: 1\npipelines:\n  market: [deadline: 10s, retry: {attempts: 3}, timeout: 2s]")
+    _, out, _ = run(capsys, "tune", "c.yaml", "--traces", "t.sqlite")
+    subprocess.run(["git", "init", "-q"], check=True)  # noqa: S607
+    subprocess.run(["git", "apply", "-p0", "-"], input=out, text=True, check=True)  # noqa: S607
+    assert "per_op: {ticker: " in Path("c.yaml").read_text()
+
+
 def test_tune_as_json_has_the_same(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One document, in which every look has its evidence."""
     code, out, _ = run(capsys, "tune", "c.yaml", "--traces", "t.json", "--json")
