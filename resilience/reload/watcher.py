@@ -67,6 +67,7 @@ class Watcher:
         sighup: bool = False,
         then: Callable[[], None] = lambda: None,
     ) -> None:
+        self._source = source
         self._looks = Looks(source)
         self._prepare = prepare
         self._take = take
@@ -106,10 +107,18 @@ class Watcher:
             asked = self._asked.is_set()
             self._asked.clear()
             try:
-                if (asked or self._looks.due()) and self._take(await asyncio.to_thread(self._prepared)):
-                    await asyncio.to_thread(self._then)
+                if asked or self._looks.due():
+                    await self._reload()
             except Exception:  # whatever it is, the next version of the file may be better
                 _log.exception("reloading failed; what was in force stays so, and watching goes on")
+
+    async def _reload(self) -> None:
+        good = self._source.good
+        prepared = await asyncio.to_thread(self._prepared)
+        if self._source.good is not good:
+            return  # it was reloaded by hand meanwhile, and what was read here may be older; what is newer will be due
+        if self._take(prepared):
+            await asyncio.to_thread(self._then)
 
     def _prepared(self) -> Any:
         try:

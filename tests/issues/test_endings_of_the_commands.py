@@ -82,3 +82,9 @@ def test_a_terminal_without_letters(here: Path, monkeypatch: pytest.MonkeyPatch)
     done = shell(f"{' '.join(CLI)} check c.yaml", here)
     assert (done.returncode, done.stderr) == (2, "")
     assert "b\\xfcnde" in done.stdout
+
+
+def test_a_folder_that_is_gone(here: Path) -> None:
+    """Beneath the shell's feet: then the file cannot be read; the answer could be written."""
+    done = shell(f"mkdir gone && cd gone && rmdir ../gone && {' '.join(CLI)} check ../c.yaml", here)
+    assert (done.returncode, done.stderr) == (2, "../c.yaml: cannot be read: No such file or directory\n")
