@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "arguments", "run"]
 
+_MOST_CALLS = 10_000_000  # of one run: they are held in memory, and take minutes
 HELP = "compare configurations on recorded traffic, or on a model of it, in virtual time"
 
 
@@ -87,6 +88,12 @@ def _world(arguments: argparse.Namespace) -> World:
     if arguments.model:
         model = read_model(arguments.model)
         seconds = arguments.seconds if arguments.calls is None else arguments.calls / model.per_second
+        calls = model.per_second * (model.length if seconds is None else seconds)
+        if calls > _MOST_CALLS:
+            raise ConfigError(
+                f"{arguments.model}: {calls:.3g} calls in one run, more than {_MOST_CALLS:,}: lower the rates, or give "
+                "--seconds or --calls"
+            )
         return Modelled(model, f"the model {arguments.model}", seconds=seconds)
     from ..config.shape import nearest
     from ..recorded import read_traces

@@ -51,6 +51,8 @@ def tune(
     """
     uses = uses_of(linted(text, file))
     chosen = [use for use in uses.values() if pipeline is None or use.called(pipeline)]
+    if not uses:
+        raise ConfigError(f"{file}: has no pipeline to tune")
     if not chosen:
         known = f"{nearest(str(pipeline), list(uses))} (in this file: {', '.join(uses) or 'none'})"
         raise ConfigError(f"{file}: no pipeline is named {pipeline!r}{known}")

@@ -45,6 +45,8 @@ def files(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(CONFIG)
     (tmp_path / "m.yaml").write_text(MODEL)
+    (tmp_path / "bare.yaml").write_text(MODEL.replace("50/s", "50"))
+    (tmp_path / "none-at-all.yaml").write_text("version: 1\npipelines: {}\n")
     for name in ("t.json", "t.sqlite"):
         shutil.copy(recorded / name, tmp_path)
     return tmp_path
@@ -141,6 +143,15 @@ def test_whatif_replays_what_was_recorded(files: Path, capsys: pytest.CaptureFix
         (("whatif", "c.yaml", "--traffic", "t.json", "--calls", "5"), "use --seconds"),
         (("whatif", "c.yaml", "--traffic", "t.json", "--recorded", "x"), "no call of a pipeline named 'x'"),
         (("whatif", "c.yaml", "c.yaml", "--model", "m.yaml"), "two candidates have one name"),
+        (
+            ("whatif", "c.yaml", "--model", "m.yaml", "--seconds", "1000000"),
+            "m.yaml: 5e+07 calls in one run, more than",
+        ),
+        (
+            ("whatif", "c.yaml", "--model", "bare.yaml"),
+            "ticker.rate: found '50', must be calls in a time",
+        ),
+        (("tune", "none-at-all.yaml", "--traces", "t.json"), "none-at-all.yaml: has no pipeline to tune"),
         (("whatif", "m.yaml", "--model", "m.yaml"), "the key pipelines is missing"),
         (("tune", "c.yaml", "--traces", "c.yaml"), "neither a store of the dashboard nor OTLP JSON"),
         (("tune", "none.yaml", "--traces", "t.json"), "none.yaml: cannot be read"),
