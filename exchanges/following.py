@@ -9,7 +9,7 @@ from typing import Any, get_args
 from resilience import ConfigError, Pipeline
 from resilience.config.load import settings_of, start_all
 from resilience.events import Emit
-from resilience.reload import RESTART, Group, Reload, Shadow, Source, Watcher
+from resilience.reload import RESTART, Group, Reload, Shadow, Source, Warned, Watcher
 
 from .assembly import Assembly, assemble
 from .bybit.ops import CATEGORIES
@@ -46,7 +46,10 @@ class Following:
         self._old_sessions: list[Sessions] = []
         self.exchanges: dict[str, Bybit] = {}
         self._set_up()
-        self._watcher = None if watch is None else Watcher(self._group.source, self._prepare, self._take, *watch)
+        self._warned = Warned(self._group.source.file)
+        self._watcher = (
+            None if watch is None else Watcher(self._group.source, self._prepare, self._take, *watch, self._warned.tell)
+        )
 
     @property
     def pipelines(self) -> tuple[Pipeline, ...]:
@@ -55,9 +58,12 @@ class Following:
     def reload(self) -> Reload:
         """Read, check, build and swap, or leave everything as it is."""
         try:
-            return self._take(self._prepare())
+            outcome = self._take(self._prepare())
         except ConfigError as error:
-            return self._take(error)
+            outcome = self._take(error)
+        if outcome:
+            self._warned.tell()
+        return outcome
 
     def shadow(self, path: str) -> Shadow:
         """The pipelines of another file as judges. Raises `ConfigError`."""

@@ -7,26 +7,21 @@ problems on stdout, because they are its result.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .commands import COMMANDS
+from .console import ended
 from .errors import ConfigError
 
 __all__ = ["main"]
-
-
-class _Usage(Exception):
-    """Wrong arguments, in one line."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Argparse without its usage block: a usage error is one line that says what to do."""
 
     def error(self, message: str) -> NoReturn:
-        raise _Usage(f"{self.prog}: {message}; see {self.prog} --help")
+        raise ConfigError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def _parser() -> _Parser:
@@ -45,22 +40,13 @@ def _parser() -> _Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        arguments = _parser().parse_args(argv)
-        code: int = arguments.run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return code
-    except (_Usage, ConfigError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever read our output has gone; nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:  # a full disk, say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"cannot write the answer: {error.strerror or error}", file=sys.stderr)
-        return 1
+    return ended(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from .queues import queue_wait
 __all__ = ["Terms", "shortest_delay", "timeout_of", "worst_latency"]
 
 _Rule: TypeAlias = "Callable[[Any, Sequence[Any], float, Terms], float]"
+_MOST = 1000  # attempts that are looked at one by one: pauses have long met their cap by then
 _JITTER_OF_ORDERS = 1.1  # what a server orders is waited for, and up to a tenth more
 
 
@@ -80,18 +81,23 @@ def _retry(policy: Any, rest: Sequence[Any], left: float, terms: Terms) -> float
     allowed = math.inf if policy.max_duration is None else policy.max_duration
     order = policy.max_retry_after * _JITTER_OF_ORDERS if terms.ordered else 0.0
     end = latest = one = worst_latency(rest, terms, left)
-    for number in range(1, attempts):
+    before = 0.0
+    for number in range(1, min(attempts, _MOST)):
         earliest = pauses.earliest(number)
         if earliest >= left or earliest > allowed:
-            break
+            return end
         longest = max(pauses.latest(number) - pauses.latest(number - 1), order)
-        one = one if math.isinf(left) else worst_latency(rest, terms, left - earliest)
+        one = one if earliest == before or math.isinf(left) else worst_latency(rest, terms, left - earliest)
+        before = earliest
         start = min(latest + longest, left, allowed)
         latest = start + one
         end = max(end, min(left, latest))
         if end >= left:
-            break
-    return end
+            return end
+    if attempts <= _MOST:
+        return end
+    further = (attempts - _MOST) * (longest + one)  # none of them takes longer than the last one that was looked at
+    return max(end, min(left, allowed + one, latest + further))
 
 
 def _hedge(policy: Any, rest: Sequence[Any], left: float, terms: Terms) -> float:

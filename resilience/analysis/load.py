@@ -17,7 +17,7 @@ from ..retrying.budget import RetryBudget, RetryQuota
 from .latency import Terms
 from .nested import attempts_over
 from .sends import send_times
-from .timeline import timeline
+from .timeline import played
 
 __all__ = ["SHARES", "Load", "load"]
 
@@ -43,7 +43,8 @@ class Load:
 def load(policies: Sequence[Any], terms: Terms) -> list[Load]:
     """The expected load at each of `SHARES`."""
     most = len(send_times(policies, terms))
-    silent = sum(step.kind in ("attempt", "hedge") for step in timeline(policies, terms))
+    steps, whole = played(policies, terms)
+    silent = sum(step.kind in ("attempt", "hedge") for step in steps) if whole else most
     return [_at(share, policies, terms, most, silent) for share in SHARES]
 
 

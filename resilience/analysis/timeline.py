@@ -16,7 +16,7 @@ from .latency import Terms, shortest_delay, timeout_of
 from .nested import attempts_over
 from .pauses import pauses_of
 
-__all__ = ["Step", "timeline"]
+__all__ = ["Step", "played", "timeline"]
 
 _MOST = 200  # steps; nobody reads on
 _Play: TypeAlias = "Callable[[Any, Sequence[Any], float, float, _Stage], float]"
@@ -42,10 +42,16 @@ class _Stage:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.steps: list[Step] = []
+        self.whole = True
         self.kind, self.lane = "attempt", 0
 
+    def full(self) -> bool:
+        """Whether there is no room for what follows, which is left out then."""
+        self.whole = self.whole and len(self.steps) < _MOST
+        return len(self.steps) >= _MOST
+
     def add(self, kind: str, start: float, end: float, note: str = "") -> None:
-        if len(self.steps) < _MOST:
+        if not self.full():
             self.steps.append(Step(kind, start, end, self.lane, note))
 
     def cut(self, since: int, at: float, why: str) -> None:
@@ -60,17 +66,24 @@ class _Stage:
 
 def timeline(policies: Sequence[Any], terms: Terms) -> list[Step]:
     """The steps of the failing call, in the order in which they begin; the last is of kind ``"end"``."""
+    return played(policies, terms)[0]
+
+
+def played(policies: Sequence[Any], terms: Terms) -> tuple[list[Step], bool]:
+    """The same, and whether these are all: of a long call only the beginning is told."""
     stage = _Stage(terms)
     end = _play(policies, 0.0, math.inf, stage)
     steps = sorted(stage.steps, key=lambda step: (step.start, step.lane))
     sent = sum(step.kind in ("attempt", "hedge") for step in steps)
-    if math.isinf(end):
+    if not stage.whole:
+        why = f"the call goes on, and sends more: these are its first {_MOST} steps"
+    elif math.isinf(end):
         why = "it never ends: nothing bounds an attempt"
     else:
         why = f"the call fails after {end:.4g} s and {sent} request{'' if sent == 1 else 's'}"
     last = [step.note for step in steps if step.kind == "end"]
     steps = [step for step in steps if step.kind != "end"]
-    return [*steps, Step("end", end, end, 0, "; ".join([why, *dict.fromkeys(last)]))]
+    return [*steps, Step("end", end, end, 0, "; ".join([why, *dict.fromkeys(last)]))], stage.whole
 
 
 def _play(policies: Sequence[Any], at: float, deadline: float, stage: _Stage) -> float:
@@ -102,7 +115,7 @@ def _retry(policy: Any, rest: Sequence[Any], at: float, deadline: float, stage: 
     allowed = math.inf if policy.max_duration is None else at + policy.max_duration
     for number in range(1, attempts + 1):
         end = _play(rest, at, deadline, stage)
-        if number == attempts or math.isinf(end) or len(stage.steps) >= _MOST:
+        if number == attempts or math.isinf(end) or stage.full():
             return end
         following = end + pauses[number - 1].most
         if following >= deadline or following > allowed:
@@ -129,7 +142,7 @@ def _hedge(policy: Any, rest: Sequence[Any], at: float, deadline: float, stage: 
     kind, lane = stage.kind, stage.lane
     for branch in range(1, policy.extra + 1):
         begin = at + branch * delay
-        if begin >= end or len(stage.steps) >= _MOST:
+        if begin >= end or stage.full():
             break
         stage.kind, stage.lane = "hedge", lane + branch
         end = max(end, _play(rest, begin, deadline, stage))

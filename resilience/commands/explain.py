@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..explain import as_data, as_page, as_text, explain_file
 
     chapters = explain_file(arguments.file, arguments.pipeline)
-    if arguments.html:
+    if arguments.html is not None:
         try:
             Path(arguments.html).write_text(as_page(chapters, Path(arguments.file).name), encoding="utf-8")
         except OSError as error:

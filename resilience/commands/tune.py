@@ -27,14 +27,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from ..errors import ConfigError
     from ..recorded import is_range, read_range, read_traces
+    from ..recorded.confidence import confidence_of
     from ..recorded.traces import bytes_of
     from ..tune import tune
     from ..tune.report import as_data, as_text
-    from ..units import percent, quantile
+    from ..units import quantile
 
-    q, confidence = quantile(arguments.quantile), percent(arguments.confidence)
-    if not 0.5 <= confidence < 1:
-        raise ConfigError(f"resilience tune: --confidence is {arguments.confidence}, must be from 50% to below 100%")
+    confidence = confidence_of("resilience tune", arguments.confidence)
+    try:
+        q = quantile(arguments.quantile)
+    except ConfigError as error:
+        raise ConfigError(f"resilience tune: --quantile: {error}") from None
     try:
         text = bytes_of(arguments.config).decode()
     except UnicodeDecodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "arguments", "run"]
 
+_MOST_CALLS = 10_000_000  # of one run: they are held in memory, and take minutes
 HELP = "compare configurations on recorded traffic, or on a model of it, in virtual time"
 
 
@@ -44,18 +45,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..errors import ConfigError
+    from ..recorded.confidence import confidence_of
     from ..whatif import compare, read_candidates
     from ..whatif.page import as_page
     from ..whatif.report import as_data, as_text
 
     _check(arguments)
-    confidence = _confidence(arguments.confidence)
+    confidence = confidence_of("resilience whatif", arguments.confidence)
     candidates = [found for path in arguments.configs for found in read_candidates(path, arguments.pipeline)]
     writes = {*arguments.writes, *(name for candidate in candidates for name in candidate.not_idempotent)}
     found = compare(
         candidates, _world(arguments, writes), seed=arguments.seed, replications=arguments.runs, confidence=confidence
     )
-    if arguments.html:
+    if arguments.html is not None:
         try:
             Path(arguments.html).write_text(as_page(found), encoding="utf-8")
         except OSError as error:
@@ -76,16 +78,8 @@ def _check(arguments: argparse.Namespace) -> None:
         check("resilience whatif", "--calls", arguments.calls, least=1, whole=True)
         if arguments.traffic:
             raise ConfigError("resilience whatif: recorded traffic has the calls that it has; use --seconds to cut it")
-
-
-def _confidence(text: str) -> float:
-    from ..errors import ConfigError
-    from ..units import percent
-
-    value = percent(text)
-    if not 0.5 <= value < 1:
-        raise ConfigError(f"resilience whatif: --confidence is {text}, must be from 50% to below 100%")
-    return value
+    if arguments.model and arguments.recorded:
+        raise ConfigError("resilience whatif: --recorded is of --traffic; a model is of one pipeline")
 
 
 def _world(arguments: argparse.Namespace, writes: Collection[str]) -> World:
@@ -95,6 +89,13 @@ def _world(arguments: argparse.Namespace, writes: Collection[str]) -> World:
     if arguments.model:
         model = read_model(arguments.model)
         seconds = arguments.seconds if arguments.calls is None else arguments.calls / model.per_second
+        calls = model.per_second * (model.length if seconds is None else seconds)
+        if calls > _MOST_CALLS:
+            raise ConfigError(
+                f"{arguments.model}: {calls:.3g} calls in one run, more than {_MOST_CALLS:,}: lower the rates, or give "
+                "--seconds or --calls"
+            )
+        _spelled(arguments.writes, list(model.operations), "in the model")
         return Modelled(model, f"the model {arguments.model}", seconds=seconds, writes=writes)
     from ..recorded import read_traces
 
@@ -103,4 +104,16 @@ def _world(arguments: argparse.Namespace, writes: Collection[str]) -> World:
         recording = recording.of(arguments.recorded)
         if not recording.calls:
             raise ConfigError(f"{arguments.traffic}: no call of a pipeline named {arguments.recorded!r} was recorded")
+    _spelled(arguments.writes, list(recording.by_operation()), "recorded")
     return Replay(recording, writes, seconds=arguments.seconds)
+
+
+def _spelled(writes: Sequence[str], names: Sequence[str], where: str) -> None:
+    """A slip here would let an order be sent twice. Raises `ConfigError`."""
+    from ..config.shape import nearest
+    from ..errors import ConfigError
+
+    for name in writes:
+        if name not in names:
+            known = f"{nearest(name, names)} ({where}: {', '.join(names)})"
+            raise ConfigError(f"resilience whatif: --writes names {name!r}, which is not {where}{known}")

@@ -58,9 +58,10 @@ class _Reading:
             if data is None:
                 with open(path, "rb") as file:
                     data = file.read(self._left + 1)
+            real = os.path.realpath(path)  # not to be had where our own folder is gone
         except (OSError, ValueError) as error:
             raise ConfigError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        self.files[os.path.realpath(path)] = path
+        self.files[real] = path
         self._left -= len(data)
         if self._left < 0:
             raise whole(name, TOO_LARGE if len(self.files) == 1 else f"{TOO_LARGE} (all files together)", "size")

@@ -122,6 +122,11 @@ class Percentile(_Quantity):
 class Pace(Text):
     """``600/5s``. The policy itself reads it, and wants room for one whole call; here it is a text."""
 
+    words = "calls in a time, such as 600/5s or 10/s"
+
+    def read(self, node: Node, problems: Problems) -> Any:
+        return node.text if self.takes(node) else refuse(node, self.words, problems, rule="unit")
+
     def schema(self, defs: dict[str, Any]) -> dict[str, Any]:
         window = rf"({_NOT_ZERO}([0-9]{{1,18}}(\.[0-9]{{1,18}})?|\.[0-9]{{1,18}}))?"
         return {"type": "string", "pattern": rf"^\s*{_AT_LEAST_ONE}{_DECIMAL} */ *{window} *(ms|s|m|h)\s*$"}

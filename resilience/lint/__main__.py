@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import ConfigError
+from ..console import ended
 from .allow import check_reasons
 from .modules import lint_modules
 from .report import as_json, as_line, as_sarif, silenced_json
@@ -24,13 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit 0: nothing found, 1: findings, 2: bad usage or nothing to lint."""
-    try:
-        code = _main(argv)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # whoever read our output has gone; nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return ended(lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> int:
@@ -44,13 +36,9 @@ def _main(argv: Sequence[str] | None) -> int:
     form.add_argument("--json", action="store_true", help="print one JSON document with all findings")
     form.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for code scanning")
     arguments = parser.parse_args(argv)
-    try:
-        allow = {rule: reason for rule, _, reason in (item.partition("=") for item in arguments.allow)}
-        check_reasons(allow)
-        told, silenced = lint_modules(arguments.names, allow)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+    allow = {rule: reason for rule, _, reason in (item.partition("=") for item in arguments.allow)}
+    check_reasons(allow)
+    told, silenced = lint_modules(arguments.names, allow)
     findings = [finding for finding in told if finding.severity != "note"]
     notes = [finding for finding in told if finding.severity == "note"] if arguments.notes else []
     if arguments.sarif:

@@ -14,6 +14,7 @@ from .plan import Plan, plan
 from .shadow import Shadow
 from .sources import Source
 from .swap import swap
+from .warned import Warned
 from .watcher import Watcher
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Reload",
     "Shadow",
     "Source",
+    "Warned",
     "Watcher",
     "differences",
     "plan",

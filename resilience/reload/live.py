@@ -17,6 +17,7 @@ from ..verdict import Classify
 from .group import Group, Reload
 from .shadow import Shadow
 from .sources import Contents, Source
+from .warned import Warned
 from .watcher import Watcher
 
 __all__ = ["RESTART", "Live", "watch"]
@@ -63,7 +64,8 @@ class Live(Mapping[str, Pipeline]):
         self._settings = settings_of(described.starts)
         self._own = start_all(described.starts, pipelines.values())
         self._group = Group(source, pipelines, shared)
-        self._watcher = Watcher(source, self._prepare, self._take, every, sighup)
+        self._warned = Warned(source.file, options["env_prefixes"])
+        self._watcher = Watcher(source, self._prepare, self._take, every, sighup, self._warned.tell)
 
     # -- the pipelines --------------------------------------------------------------------------------------------
 
@@ -87,9 +89,12 @@ class Live(Mapping[str, Pipeline]):
         A file that cannot be loaded changes nothing: the result is false then, and has the `error`, as `status` does.
         """
         try:
-            return self._take(self._prepare())
+            outcome = self._take(self._prepare())
         except ConfigError as error:
-            return self._take(error)
+            outcome = self._take(error)
+        if outcome:
+            self._warned.tell()
+        return outcome
 
     def _prepare(self) -> Any:
         """Read, check and build; touches nothing that is in use."""

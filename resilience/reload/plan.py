@@ -13,12 +13,13 @@ from typing import Any
 
 from ..config import Contents
 from ..config.document import Node
-from ..config.problems import InvalidConfig, Problem
+from ..config.extends import expand
+from ..config.problems import InvalidConfig, Problem, Problems
 from ..config.registry import POLICIES
 from ..errors import ConfigError
 from ..lint import Linted, lint_file
 from ..lint.facts import Facts
-from ..lint.files import used
+from ..lint.files import Used, used
 from ..lint.report import as_line
 from .differences import Change, differences
 from .told import told
@@ -46,7 +47,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would change. With `problems` the new file is invalid, and changes nothing.
+    """What would change. With `problems` the new file is invalid, or no running program would take it: nothing changes.
 
     `warnings` are what the linter says of the new file and did not say of the old one, a line each.
     """
@@ -81,6 +82,9 @@ def plan(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> Plan:
         after = lint_file(new)
     except InvalidConfig as error:
         return Plan(*names, problems=tuple(error.problems))
+    refused = tuple(_unfit(before, after))
+    if refused:
+        return Plan(*names, problems=refused)
     settings = (*_settings(before.contents.root, after.contents.root), *_rerouted(before.facts, after.facts))
     return Plan(*names, tuple(_changes(before, after)), settings, warnings=tuple(_warnings(before, after)))
 
@@ -107,7 +111,41 @@ def _changes(old: Linted, new: Linted) -> Iterator[Change]:
 
 def policies_of(contents: Contents, facts: Mapping[str, Facts]) -> dict[str, Sequence[Any]]:
     """By the name that a pipeline has in a running program: where exchanges use it, with their overrides in it."""
-    return {use.full: use.policies for use in used(contents, facts)}
+    return {name: use.policies for name, use in _running(contents, facts).items()}
+
+
+def _running(contents: Contents, facts: Mapping[str, Facts]) -> dict[str, Used]:
+    """The pipelines of a running program: each exchange has all of the file, those too that no operation uses."""
+    found = {use.full: use for use in used(contents, facts) if use.facts is not None}
+    exchanges, pipelines = contents.root.get("exchanges"), contents.root.get("pipelines")
+    for prefix in [""] if exchanges is None else [f"{name}." for name in exchanges.keys()]:  # noqa: SIM118
+        for name, policies in contents.policies.items():
+            node = (pipelines and pipelines.get(name)) or contents.root
+            found.setdefault(f"{prefix}{name}", Used(name, policies, None, node))
+    return found
+
+
+def _unfit(old: Linted, new: Linted) -> Iterator[Problem]:
+    """Pipelines that get or lose a pool, which a running program refuses (`fitting.unfit`)."""
+    before, after = (_running(linted.contents, linted.facts) for linted in (old, new))
+    unsure = _unsure(old.contents.root) | _unsure(new.contents.root)
+    for name, use in after.items():
+        if name in before and use.name not in unsure:
+            had, has = (
+                sum(bool(getattr(one, "lends", False)) for one in each.policies) for each in (before[name], use)
+            )
+            if had != has:
+                text = f"lends {has} resources in place of {had}, which a running program refuses: restart it, with "
+                yield use.node.problem(f"{text}code that fits", "pools")
+
+
+def _unsure(root: Node) -> set[str]:
+    """Pipelines with the pool of a preset, which is there only if the program that loads the file lends one."""
+    pipelines, resources = root.get("pipelines"), root.get("resources")
+    stacks = None if pipelines is None else expand(pipelines, Problems())
+    known = [] if resources is None else resources.keys()
+    pools = [(name, entry.get("pool")) for name, stack in (stacks.items() if stacks else ()) for entry in stack]
+    return {name for name, pool in pools if pool is not None and pool.source.preset and pool.text not in known}
 
 
 def _settings(old: Node, new: Node) -> Iterator[Setting]:

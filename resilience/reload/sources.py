@@ -21,7 +21,7 @@ __all__ = ["Contents", "Signature", "Source"]
 
 T = TypeVar("T")
 Contents: TypeAlias = dict[str, bytes]
-Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 _log = logging.getLogger("resilience")
 _MOST_READINGS = 3
@@ -41,6 +41,7 @@ class Source:
         self.loaded_at = time.time()
         self.error: str | None = None
         self.good: Contents = {}
+        self.unread = False  # whether a file could not be read at the last reading: then no signature tells of its cure
         self._parts: tuple[str, ...] = (self.file,)  # all files that were part of it when it was last read
 
     def read(self, parse: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Contents]:
@@ -55,11 +56,13 @@ class Source:
                 made, parts = parse()
             except ConfigError as error:
                 if self.contents() == contents:
-                    told = (problem.file for problem in getattr(error, "problems", ()))
-                    self._watch(*self._parts, *(file for file in told if os.path.isfile(file)))
+                    problems = getattr(error, "problems", ())
+                    self._watch(*self._parts, *(one.file for one in problems if os.path.isfile(one.file)))
+                    self.unread = self.file not in contents or any(one.rule == "include" for one in problems)
                     raise
             else:
                 self._watch(*parts)
+                self.unread = False
                 if self.contents() == contents:
                     self._check_end(contents)
                     return made, contents
@@ -81,7 +84,10 @@ class Source:
         return found
 
     def signature(self) -> Signature:
-        """Differs when the files may have changed: when written, how large, and which (editors replace them)."""
+        """Differs when the files may have changed: when written, how large, and which (editors replace them).
+
+        And when their inode was changed: a deployment may give every file one time, and a right may come back.
+        """
         return tuple(_signature(path) for path in self._parts)
 
     def looks_cut(self, contents: Contents) -> bool:
@@ -130,9 +136,9 @@ class Source:
                 )
 
 
-def _signature(path: str) -> tuple[int, int, int] | None:
+def _signature(path: str) -> tuple[int, ...] | None:
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
         return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns

@@ -32,12 +32,14 @@ class Looks:
         self._done: Signature = ()  # what was acted upon: nothing yet, for it may have changed since it was loaded
         self._seen: Signature = ()
         self._times = 0
+        self._idle = 0
 
     def due(self) -> bool:
-        """Look. True if there is something new, and it has come to rest."""
+        """Look. True if there is something new, and it has come to rest; or every so often if a file cannot be read."""
         seen = self._source.signature()
         if seen == self._done and self._times == 0:
-            return False
+            self._idle += 1
+            return self._source.unread and self._idle % _LOOKS_IF_CUT == 0
         self._times = self._times + 1 if seen == self._seen else 1
         self._seen = seen
         if self._times < _LOOKS:
@@ -53,7 +55,7 @@ class Watcher:
     """Looks every `every` seconds, and on SIGHUP where `sighup` asks for it (in the main thread of a Unix).
 
     `prepare` reads the file, in a thread, so that no call waits for it; it may raise `ConfigError`. `take` gets what it
-    returned, or the error, and runs in the event loop.
+    returned, or the error, and runs in the event loop; if what it returns is true, `then` follows, in a thread.
     """
 
     def __init__(
@@ -63,10 +65,13 @@ class Watcher:
         take: Callable[[Any], Any],
         every: float,
         sighup: bool = False,
+        then: Callable[[], None] = lambda: None,
     ) -> None:
+        self._source = source
         self._looks = Looks(source)
         self._prepare = prepare
         self._take = take
+        self._then = then
         self._every = every
         self._sighup = sighup
         self._asked = asyncio.Event()
@@ -103,9 +108,17 @@ class Watcher:
             self._asked.clear()
             try:
                 if asked or self._looks.due():
-                    self._take(await asyncio.to_thread(self._prepared))
+                    await self._reload()
             except Exception:  # whatever it is, the next version of the file may be better
                 _log.exception("reloading failed; what was in force stays so, and watching goes on")
+
+    async def _reload(self) -> None:
+        good = self._source.good
+        prepared = await asyncio.to_thread(self._prepared)
+        if self._source.good is not good:
+            return  # it was reloaded by hand meanwhile, and what was read here may be older; what is newer will be due
+        if self._take(prepared):
+            await asyncio.to_thread(self._then)
 
     def _prepared(self) -> Any:
         try:

@@ -52,6 +52,8 @@ def tune(
     read = linted(text, file)
     uses, once = uses_of(read), settings_in(read.contents.root).not_idempotent
     chosen = [use for use in uses.values() if pipeline is None or use.called(pipeline)]
+    if not uses:
+        raise ConfigError(f"{file}: has no pipeline to tune")
     if not chosen:
         known = f"{nearest(str(pipeline), list(uses))} (in this file: {', '.join(uses) or 'none'})"
         raise ConfigError(f"{file}: no pipeline is named {pipeline!r}{known}")

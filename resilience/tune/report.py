@@ -11,6 +11,7 @@ from .propose import Tuned
 __all__ = ["as_data", "as_text"]
 
 _WIDTH = 110
+_UNENDED = "\\ No newline at end of file\n"  # as diff has it, or no patch can tell two lines apart
 
 
 def as_data(found: Tuned) -> dict[str, Any]:
@@ -48,4 +49,5 @@ def as_text(found: Tuned) -> str:
 
 def _diff(found: Tuned) -> str:
     before, after = found.before.splitlines(keepends=True), found.after.splitlines(keepends=True)
-    return "".join(difflib.unified_diff(before, after, found.file, found.file))
+    lines = difflib.unified_diff(before, after, found.file, found.file)
+    return "".join(line if line.endswith("\n") else f"{line}\n{_UNENDED}" for line in lines)

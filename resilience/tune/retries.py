@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..estimates import share
-from ..recorded import Call
+from ..recorded import Attempt, Call
 from .proposal import Proposal
 
 __all__ = ["Tally", "attempts_for", "tally"]
@@ -27,15 +27,24 @@ class Tally:
     answered: float
 
 
+def _counted(call: Call) -> list[Attempt]:
+    """The attempts that a retry counts.
+
+    Not hedges, which are not sent because one failed; nor those on a connection that was stale, which are sent again in
+    secret and count as one with what follows.
+    """
+    return [
+        attempt
+        for attempt in call.attempts
+        if attempt.kind != "hedge" and not attempt.stale and attempt.outcome not in ("refused", "cancelled")
+    ]
+
+
 def tally(calls: Sequence[Call]) -> list[Tally]:
-    """The attempts by number, hedges left out: they are not sent because one failed."""
+    """The attempts by number, as a retry counts them."""
     counts: dict[int, list[float]] = {}
     for call in calls:
-        number = 0
-        for attempt in call.attempts:
-            if attempt.kind == "hedge" or attempt.outcome in ("refused", "cancelled"):
-                continue
-            number += 1
+        for number, attempt in enumerate(_counted(call), 1):
             count = counts.setdefault(number, [0, 0.0, 0.0])
             count[0] += 1
             count[1] += call.weight
@@ -73,7 +82,8 @@ def attempts_for(
             )
     if len(counts) < now:
         return say("Every attempt that was made pays.")
-    lost = sum(call.weight for call in calls if len(call.attempts) >= now and call.outcome in ("failed", "unknown"))
+    ended = [call for call in calls if call.outcome in ("failed", "unknown") and len(_counted(call)) >= now]
+    lost = sum(call.weight for call in ended)
     return say(*_one_more(lost / total, counts[now - 1], now, confidence, slowest, deadline))
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from ..call import Priority
 from ..errors import ConfigError
 from ..lint.facts import repeatable
-from ..units import Seconds, Share, check, rate
+from ..units import Rate, Seconds, Share, check, rate
 from .faults import Fault, FaultKind
 from .latency import Latency
 
@@ -30,7 +30,7 @@ class Operation:
     `keys`: how many different things are asked about (symbols), for caches and coalescing; None: never twice the same.
     """
 
-    rate: str
+    rate: Rate
     latency: Seconds | Latency
     idempotent: bool | None = None
     cost: float = 1.0
@@ -66,10 +66,10 @@ class Server:
     more requests than that in its window are throttled, with `retry_after` (by default until there is room again).
     """
 
-    capacity: str | None = None
+    capacity: Rate | None = None
     queue: int = 1000
     full: Literal["refused", "server_error", "throttled"] = "server_error"
-    limit: str | None = None
+    limit: Rate | None = None
     retry_after: Seconds | None = None
 
     def __post_init__(self) -> None:

@@ -203,7 +203,7 @@ def test_a_manager_is_shadowed_by_another_file(tmp_path: Path) -> None:
         async with Simulator() as simulator:
             text = FILE.replace("URL", simulator.url)
             put(path, text)
-            put(other, text.replace("timeout: 10s", "timeout: 1ms"))
+            put(other, text.replace("timeout: 10s", "timeout: 0.001ms"))  # loopback may take less than 1 ms
             async with ExchangeManager.load(path) as manager:
                 with manager.shadow(other) as shadow:
                     for _ in range(3):
@@ -213,3 +213,18 @@ def test_a_manager_is_shadowed_by_another_file(tmp_path: Path) -> None:
                 assert len(simulator.requests) == 3
 
     run(main)
+
+
+def test_a_reload_tells_what_the_linter_finds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In the log, with the place in the file; it is in force all the same."""
+    path = tmp_path / "exchanges.yaml"
+    good = (
+        "version: 1\npipelines:\n  market: [rate_limit: {rate: 600/5s, key: ip}, timeout: 5s, pool: rest]\n"
+        "exchanges:\n  bybit: {adapter: bybit, pipeline: market}\n"
+    )
+    path.write_text(good)
+    manager = ExchangeManager.load(path)
+    path.write_text(good.replace("600/5s", "700/5s"))
+    assert manager.reload()
+    assert f"{path}:3:" in caplog.text
+    assert "[rate-limit-above-quota]" in caplog.text

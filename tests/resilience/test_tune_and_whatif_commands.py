@@ -45,6 +45,8 @@ def files(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(CONFIG)
     (tmp_path / "m.yaml").write_text(MODEL)
+    (tmp_path / "bare.yaml").write_text(MODEL.replace("50/s", "50"))
+    (tmp_path / "none-at-all.yaml").write_text("version: 1\npipelines: {}\n")
     for name in ("t.json", "t.sqlite"):
         shutil.copy(recorded / name, tmp_path)
     return tmp_path
@@ -69,6 +71,15 @@ def test_tune_prints_a_diff_that_patch_takes(files: Path, capsys: pytest.Capture
     assert check_file("c.yaml") == []
     _, again, _ = run(capsys, "tune", "c.yaml", "--traces", "t.json")
     assert again.endswith("# Nothing to change.\n")
+
+
+def test_the_diff_of_a_file_without_a_last_line_break(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Is one that patch takes, too."""
+    Path("c.yaml").write_text("version: 1\npipelines:\n  market: [deadline: 10s, retry: {attempts: 3}, timeout: 2s]")
+    _, out, _ = run(capsys, "tune", "c.yaml", "--traces", "t.sqlite")
+    subprocess.run(["git", "init", "-q"], check=True)  # noqa: S607
+    subprocess.run(["git", "apply", "-p0", "-"], input=out, text=True, check=True)  # noqa: S607
+    assert "per_op: {ticker: " in Path("c.yaml").read_text()
 
 
 def test_tune_as_json_has_the_same(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,9 +139,19 @@ def test_whatif_replays_what_was_recorded(files: Path, capsys: pytest.CaptureFix
         (("whatif", "c.yaml", "--model", "c.yaml"), "c.yaml:1:1: $: the key operations is missing (and 1 more)"),
         (("whatif", "c.yaml", "--model", "m.yaml", "--runs", "1"), "--runs is 1, must be a whole number of at least 2"),
         (("whatif", "c.yaml", "--model", "m.yaml", "--confidence", "1%"), "--confidence is 1%"),
+        (("whatif", "c.yaml", "--traffic", "t.json", "--writes", "tickr"), "is not recorded; did you mean ticker?"),
         (("whatif", "c.yaml", "--traffic", "t.json", "--calls", "5"), "use --seconds"),
         (("whatif", "c.yaml", "--traffic", "t.json", "--recorded", "x"), "no call of a pipeline named 'x'"),
         (("whatif", "c.yaml", "c.yaml", "--model", "m.yaml"), "two candidates have one name"),
+        (
+            ("whatif", "c.yaml", "--model", "m.yaml", "--seconds", "1000000"),
+            "m.yaml: 5e+07 calls in one run, more than",
+        ),
+        (
+            ("whatif", "c.yaml", "--model", "bare.yaml"),
+            "ticker.rate: found '50', must be calls in a time",
+        ),
+        (("tune", "none-at-all.yaml", "--traces", "t.json"), "none-at-all.yaml: has no pipeline to tune"),
         (("whatif", "m.yaml", "--model", "m.yaml"), "the key pipelines is missing"),
         (("tune", "c.yaml", "--traces", "c.yaml"), "neither a store of the dashboard nor OTLP JSON"),
         (("tune", "none.yaml", "--traces", "t.json"), "none.yaml: cannot be read"),

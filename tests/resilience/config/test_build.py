@@ -154,7 +154,7 @@ def test_every_policy_can_be_written_in_a_file() -> None:
         ("- bulkhead: 010", "2:13: p[0].bulkhead: found '010', must be a whole number; write it in plain digits"),
         ("- breaker: {failure_rate: null}", "2:27: p[0].breaker.failure_rate: Breaker: failure_rate "),
         ("- breaker: {failure_rate: 50}", "2:27: p[0].breaker.failure_rate: found '50', must be a share, such as 50% "),
-        ("- rate_limit: 600", "2:15: p[0].rate_limit: found '600', must be text"),
+        ("- rate_limit: 600", "2:15: p[0].rate_limit: found '600', must be calls in a time"),
         ("- rate_limit: 600 per 5s", "2:15: p[0].rate_limit: '600 per 5s' is no rate: write calls/window"),
         ("- rate_limit: {rate: 5s, key: ip}", "2:22: p[0].rate_limit.rate: '5s' is no rate: write calls/window"),
         ("- pool: ret", "2:9: p[0].pool: no resource is named 'ret'; did you mean rest? (known: rest)"),

@@ -16,7 +16,7 @@ import pytest
 import resilience
 from resilience import Bulkhead, ConfigError, Op, Pipeline, TimedOut
 from resilience.reload import Live, Source
-from resilience.reload.watcher import Looks
+from resilience.reload.watcher import Looks, Watcher
 from resilience.testing import Recorder, Script, after, never, virtual
 
 put, get = Path.write_text, Path.read_text  # small files of the test itself
@@ -399,3 +399,62 @@ def test_what_a_file_includes_is_watched_too(path: Path) -> None:
             assert live.status()["config"]["error"] is None
 
     asyncio.run(main())
+
+
+def test_what_could_not_be_read_is_tried_again(path: Path) -> None:
+    """A part that comes after the file that names it, or a right that comes back, changes no file that was read."""
+
+    async def main() -> None:
+        part = path.with_name("more.yaml")
+        live = resilience.watch(path, every=0.005)
+        async with live:
+            put(path, "version: 1\ninclude: [./more.yaml]\npipelines:\n  trade: [timeout: 5s]\n")
+            await until(lambda: "more.yaml: cannot be read" in str(live.status()["config"]["error"]))
+            put(part, "version: 1\npipelines:\n  market: [bulkhead: 5, timeout: 10s]\n")
+            await until(lambda: limits(live) == [5])
+            assert live.status()["config"]["error"] is None
+
+    asyncio.run(main())
+
+
+def test_a_deployment_that_gives_every_file_one_time(path: Path) -> None:
+    """Another content of the same length, in the same inode, with the same time of writing."""
+    os.utime(path, ns=(1, 1))
+    source = Source(path)
+    source.good = source.contents()
+    looks = Looks(source)
+    assert [looks.due() for _ in range(3)] == [False] * 3
+    put(path, FILE.replace("3", "4"))
+    os.utime(path, ns=(1, 1))
+    assert [looks.due() for _ in range(3)] == [False, True, False]
+
+
+def test_what_was_read_before_a_reload_by_hand_is_not_taken_after_it(path: Path) -> None:
+    """Watching reads in a thread; whoever reloads meanwhile has read the file later."""
+    begun, go = threading.Event(), threading.Event()
+    taken: list[str] = []
+
+    def prepare() -> str:
+        text = get(path)
+        begun.set()
+        go.wait(20)
+        return text
+
+    async def main() -> None:
+        source = Source(path)
+        source.good = source.contents()
+        watcher = Watcher(source, prepare, taken.append, 0.005)
+        watcher.start()
+        put(path, FILE.replace("3", "4"))
+        await asyncio.to_thread(begun.wait, 20)
+        put(path, FILE.replace("3", "5"))
+        source.accept(source.contents(), (), "by hand")
+        go.set()
+        await asyncio.sleep(0.1)
+        assert taken == []
+        put(path, FILE.replace("3", "6"))
+        await until(lambda: len(taken) == 1)
+        await watcher.stop()
+
+    asyncio.run(main())
+    assert taken == [FILE.replace("3", "6")]
