@@ -20,7 +20,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, PoolExhausted, TimedOut
 from ..events import StateChanged, Waiting
 from ..kit import Kit
-from ..matching import On, matcher
+from ..matching import On, holds, matcher
 from ..policy import Policy
 from ..units import Name, Seconds, check
 
@@ -31,6 +31,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _log = logging.getLogger("resilience")
+_UNSURE = "Pool: broken failed for %s; a ConnectionError condemns the resource, as by default"
 
 
 class _Slot:
@@ -262,7 +263,9 @@ class Pool(Policy, Generic[R]):
             try:
                 return await next(call)
             except Exception as exc:
-                if is_broken is not None and is_broken(exc):
+                if is_broken is not None and holds(
+                    is_broken, exc, unsure=isinstance(exc, ConnectionError), told=_UNSURE
+                ):
                     condemned = exc
                 raise
             finally:
