@@ -152,7 +152,8 @@ class Limiter:
         if ahead > 0.0:
             begin = max(now, self._at)
             windows = max(0, math.ceil((ahead + cost) / self._full) - 1)  # that pass when the first of them have gone
-            first = min(self.earliest(ahead + cost - windows * self.count, now), begin + self._span)
+            taken = windows * self.count if windows else 0.0  # the count of a mere pause is infinite
+            first = min(self.earliest(ahead + cost - taken, now), begin + self._span)
             paced = max(self._at, now - self._slack) + ahead * self._spacing
             at = max(at, first + windows * self._span, paced)
         return at

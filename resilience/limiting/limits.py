@@ -50,6 +50,7 @@ class Limits:
         self.paused: dict[tuple[str, str], Line] = {}  # by scope and name, narrower than a key of ours
         self._sweep_at = _MOST_LINES
         self._until = -math.inf  # a pause of all lines, those that are still to be made too
+        self._seen = -math.inf  # a time that the clock has shown
 
     def line(self, key: Hashable) -> Line:
         """The line of a key; made on first use."""
@@ -83,6 +84,7 @@ class Limits:
         limiters = [line.limiter for line in other.lines.values()]
         self._before = [*other._before, *(send for limiter in limiters for send in limiter.sends())]
         self._until = max((other._until, *(limiter.paused_until for limiter in limiters)))
+        self._seen = max((other._seen, *(limiter.last for limiter in limiters)))
         self.paused.update(other.paused)
 
     def _sweep(self) -> None:
@@ -93,10 +95,13 @@ class Limits:
         self._sweep_at = max(_MOST_LINES, 2 * len(self.lines))
 
     def link(self, now: float) -> None:
-        """Serve the loop whose clock this is. What was sent in an earlier one counts, unless the clock began anew."""
+        """Serve the loop whose clock this is. What happened in an earlier one counts, unless the clock began anew."""
+        if now >= max((self._seen, *(line.limiter.last for line in self.lines.values()))):
+            return
         for line in self.lines.values():
-            if now < line.limiter.last:
-                line.limiter.forget()
+            line.limiter.forget()
+        self.paused.clear()
+        self._before, self._until, self._seen = (), -math.inf, now
 
     def pauses(self, call: Call, now: float) -> list[Line]:
         """The narrower pauses that concern this call; those that are over are forgotten."""
@@ -110,6 +115,7 @@ class Limits:
 
     def throttled(self, call: Call, key: Hashable, verdict: Verdict, now: float) -> None:
         """Pause the calls that the verdict's scope concerns, as far as they pass here."""
+        self._seen = now
         after = verdict.retry_after
         until = now + (after if after is not None and math.isfinite(after) else _PAUSE)
         reach = _REACH.get(verdict.scope, 0)
