@@ -12,10 +12,17 @@ from typing import Any
 from .call import Call
 from .errors import ConfigError
 
-__all__ = ["Key", "hashable", "key_function", "same_call"]
+__all__ = ["NAMED", "Key", "hashable", "key_function", "same_call"]
 
 Key = Callable[[Call], Hashable]
 """None, or what cannot be hashed, says that this call is like no other."""
+
+NAMED: dict[str, Key] = {
+    "account": lambda call: call.keys.get("account", ""),
+    "host": lambda call: call.keys.get("host", ""),
+    "op": lambda call: call.op.name,
+}
+"""Whose limit or budget it is, by the names that policies and files know."""
 
 
 def same_call(call: Call) -> Hashable:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..call import Call, LimitReport
 from ..events import Emit
+from ..keys import NAMED
 from ..units import rate as parse_rate
 from ..verdict import Kind, Verdict
 from .limiter import Limiter
@@ -27,9 +28,9 @@ Key: TypeAlias = Literal["ip", "account", "host", "op"] | Callable[[Call], Hasha
 KEYS: dict[str | None, Callable[[Call], Hashable]] = {
     None: lambda call: "default",
     "ip": lambda call: "ip",  # one process has one address
-    "account": lambda call: call.keys.get("account", ""),
-    "host": lambda call: call.keys.get("host", ""),
-    "op": lambda call: call.op.name,
+    "account": NAMED["account"],
+    "host": NAMED["host"],
+    "op": NAMED["op"],
 }
 _PAUSE = 1.0  # seconds, where the server throttles and names no time
 _MOST_LINES = 1000  # keys in memory before the idle ones are dropped

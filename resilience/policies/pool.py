@@ -237,8 +237,11 @@ class Pool(Policy, Generic[R]):
     def __post_init__(self) -> None:
         if not callable(self.open):
             raise ConfigError(f"Pool: open is {self.open!r}, must be a function that makes the resource")
-        if not self.name:
-            raise ConfigError("Pool: name is empty, must say what is lent")
+        name: object = self.name
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"Pool: name is {name!r}, must be a text that says what is lent")
+        if self.close is not None and not callable(self.close):
+            raise ConfigError(f"Pool: close is {self.close!r}, must be a function of what is lent")
         matcher("Pool", self.broken)
         if self.max_wait is not None:
             check("Pool", "max_wait", self.max_wait, least=0)
