@@ -133,7 +133,8 @@ def _settlement(kit: Kit, on: On) -> Settle:
     judge, matches = kit.judge, matcher("Breaker", on)
 
     def settle(permit: Ticket, call: Call, error: Exception) -> None:
-        verdict = None if call.attempt.lost else judge(error, call)
+        # A ConfigError comes from a policy beneath that can never let this call through: the target has not answered.
+        verdict = None if call.attempt.lost or isinstance(error, ConfigError) else judge(error, call)
         if verdict is None or verdict.kind is Kind.THROTTLED or call.may_go_again:
             permit.give_back()
             return
