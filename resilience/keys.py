@@ -7,14 +7,22 @@ equal, and one pipeline may serve two accounts: whoever is answered with another
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from .call import Call
 from .errors import ConfigError
 
-__all__ = ["Key", "hashable", "key_function", "same_call"]
+__all__ = ["NAMED", "Key", "hashable", "key_function", "same_call"]
 
 Key = Callable[[Call], Hashable]
 """None, or what cannot be hashed, says that this call is like no other."""
+
+NAMED: dict[str, Key] = {
+    "account": lambda call: call.keys.get("account", ""),
+    "host": lambda call: call.keys.get("host", ""),
+    "op": lambda call: call.op.name,
+}
+"""Whose limit or budget it is, by the names that policies and files know."""
 
 
 def same_call(call: Call) -> Hashable:
@@ -24,10 +32,20 @@ def same_call(call: Call) -> Hashable:
     """
     args, kwargs, keys = call.args, call.kwargs, call.keys
     if not kwargs and not keys:
-        return call.op.name, call.target, args, tuple(map(type, args))
+        types: tuple[Any, ...] = tuple(map(type, args))
+        if tuple in types:
+            types = _types(args)
+        return call.op.name, call.target, args, types
     named = tuple(sorted(kwargs.items()))  # names differ, so no two values are compared
     types = (*map(type, args), *(type(value) for _, value in named))
+    if tuple in types:
+        types = _types((*args, *named))
     return call.op.name, call.target, args, types, named, tuple(keys.items())
+
+
+def _types(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The type of each, and of a tuple those of its members: ``(1,)`` and ``(True,)`` are equal as well."""
+    return tuple([_types(value) if type(value) is tuple else type(value) for value in values])
 
 
 def key_function(owner: str, key: Key | None) -> Key:

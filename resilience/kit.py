@@ -71,8 +71,9 @@ class Kit:
     def judge(self, exc: Exception, call: Call) -> Verdict | None:
         """What the exception means, or None for a refusal of ours, from which nobody learns anything.
 
-        The adapter's `classify` is never asked about a refusal or our own `TimedOut`. One that raises counts as
-        REJECTED, which repeats nothing. An error that says of itself that nothing was `sent` is not UNKNOWN.
+        The adapter's `classify` is never asked about a refusal or our own `TimedOut`. One that raises, or returns no
+        verdict, counts as REJECTED, which repeats nothing. An error that says of itself that nothing was `sent` is not
+        UNKNOWN.
         """
         if isinstance(exc, ResilienceError):
             if isinstance(exc, TimedOut):
@@ -83,10 +84,11 @@ class Kit:
                 return None
         try:
             verdict = self.classify(exc, call.op)
+            unknown = verdict.kind is _UNKNOWN  # here, where one that forgot to return a verdict is caught as well
         except Exception:
             _log.exception("classify failed on %s of %s; read as rejected", type(exc).__name__, call.op.name)
             return Verdict(Kind.REJECTED, "classify_failed")
-        if verdict.kind is _UNKNOWN and getattr(exc, "sent", None) is False:
+        if unknown and getattr(exc, "sent", None) is False:
             return replace(verdict, kind=Kind.FAILED)
         return verdict
 

@@ -6,12 +6,15 @@ error that has a class of that name among its bases, whoever wrote it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeAlias, Union
 
 from .errors import ConfigError
 
-__all__ = ["On", "matcher"]
+__all__ = ["Matches", "On", "holds", "matcher"]
+
+_log = logging.getLogger("resilience")
 
 Matches: TypeAlias = Callable[[Exception], bool]
 On: TypeAlias = Union[type[Exception], str, Sequence[Union[type[Exception], str]], Matches, None]  # noqa: UP007
@@ -41,3 +44,15 @@ def matcher(owner: str, on: On, field: str = "on") -> Matches | None:
     if not names:
         return lambda exc: isinstance(exc, kinds)
     return lambda exc: isinstance(exc, kinds) or any(base.__name__ in names for base in type(exc).__mro__)
+
+
+def holds(predicate: Matches, error: Exception, *, unsure: bool, told: str) -> bool:
+    """Ask the user's predicate about an error; `unsure` if it fails, which must not hide what became of the attempt.
+
+    `told` is what the log says then, with ``%s`` for the type of the error.
+    """
+    try:
+        return predicate(error)
+    except Exception:
+        _log.exception(told, type(error).__name__)
+        return unsure

@@ -164,7 +164,7 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """Release what the policies hold open (pools). The pipeline can be used again; pools open anew."""
-        for state in self._kit.states.values():
+        for state in list(self._kit.states.values()):  # a reload may come while one is closing
             if hasattr(state, "aclose"):
                 await state.aclose()
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextvars import Context
 from itertools import islice
 from typing import Any, Generic, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, finalize
 
 from .errors import ConfigError
 from .pipeline import Pipeline
@@ -183,6 +183,7 @@ class PipelineRegistry(Generic[K]):
             task = loop.create_task(_close(own, str(key)), context=Context())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+            finalize(pipeline, _let_go, own, loop)
 
 
 def _running() -> asyncio.AbstractEventLoop | None:
@@ -195,9 +196,18 @@ def _running() -> asyncio.AbstractEventLoop | None:
 async def _close(states: list[Any], key: str) -> None:
     for state in states:
         try:
-            await state.aclose()
+            if not getattr(state, "active", 0):  # else it was found again meanwhile, and is in use
+                await state.aclose()
         except Exception:
             _log.exception("closing what the dropped pipeline of %r held failed", key)
+
+
+def _let_go(states: list[Any], loop: asyncio.AbstractEventLoop) -> None:
+    """Nobody uses a dropped pipeline any more: close what a call has opened since, which was waiting to try again."""
+    if not loop.is_closed():
+        for state in states:
+            if hasattr(state, "retire"):
+                loop.call_soon_threadsafe(state.retire)
 
 
 def _standing(pipeline: Pipeline) -> _Standing:

@@ -8,6 +8,7 @@ which it ended, raised through that frame, would be a cycle.
 from __future__ import annotations
 
 import asyncio
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..call import Call, Handler
@@ -77,7 +78,8 @@ class Terms:
     def __init__(
         self, policy: Hedge, kit: Kit, next: Handler, hedges: Hedges, budgets: Budgets | None, tells: bool
     ) -> None:
-        self.policy, self.kit, self.next = policy, kit, next
+        self.policy, self.kit = policy, kit
+        self.next = next if iscoroutinefunction(next) else _awaiting(next)
         self.hedges, self.budgets, self.tells = hedges, budgets, tells
 
 
@@ -142,16 +144,15 @@ class Race:
     def _ended(self, branch: Branch) -> Branch | None:
         """Weigh what a branch met. The one whose outcome is the call's, if that is decided."""
         call = self._branches.pop(branch)
-        self._call.attempt = call.attempt  # what the policies above look at
         error = asyncio.CancelledError() if branch.cancelled() else branch.exception()
         if error is None:
             self._earned()
-            return self._winner(branch)
+            return self._winner(branch, call)
         if not isinstance(error, Exception):
-            return branch
+            return self._decisive(branch, call)
         verdict = self._terms.kit.judge(error, call)
         if verdict is not None and verdict.kind is Kind.REJECTED:
-            return self._winner(branch)
+            return self._winner(branch, call)
         if verdict is None or verdict.kind is Kind.THROTTLED:
             self._left = 0
         rank = 0 if verdict is None else _RANKS[verdict.kind]
@@ -159,15 +160,18 @@ class Race:
             self._worst = (rank, branch, call)
         if self._branches:
             return None
-        _, branch, call = self._worst
-        self._call.attempt = call.attempt
-        return branch
+        return self._decisive(*self._worst[1:])
 
-    def _winner(self, branch: Branch) -> Branch:
+    def _winner(self, branch: Branch, call: Call) -> Branch:
         self._won = True
         if self._patience is not None and (branch is self._first or self._first in self._branches):
             now = self._terms.kit.now()
             self._patience.add(now - self._began, now)
+        return self._decisive(branch, call)
+
+    def _decisive(self, branch: Branch, call: Call) -> Branch:
+        """Its attempt is what the policies above look at; until then, the one from which on all are this race's."""
+        self._call.attempt = call.attempt
         return branch
 
     def _earned(self) -> None:
@@ -193,6 +197,15 @@ class Race:
                 if not loser.done():
                     self._terms.hedges.leave(loser)
             losers.clear()
+
+
+def _awaiting(next: Handler) -> Handler:
+    """As a coroutine function, so that what it raises at once is a branch's failure, and each has a task of its own."""
+
+    async def run(call: Call) -> Any:
+        return await next(call)
+
+    return run
 
 
 def _seen(branch: Branch) -> None:

@@ -47,7 +47,7 @@ class Limiter:
 
     __slots__ = (
         "_at", "_back", "_entry", "_full", "_grain", "_log", "_past", "_room", "_seal", "_slack", "_spacing",
-        "_span", "count", "left", "paused_until", "tolerance", "until", "window",
+        "_span", "count", "last", "left", "paused_until", "tolerance", "until", "window",
     )  # fmt: skip
 
     def __init__(self, count: float, window: float) -> None:
@@ -72,6 +72,7 @@ class Limiter:
         self._past = Past()  # what is no longer in the log
         self._entry: Entry = [-math.inf, 0.0]  # the one that takes sends until `_seal`
         self._seal = -math.inf
+        self.last = -math.inf  # when something was sent last, or shortly before: when that entry began
         self._at = -math.inf  # no send before this, by pace and pauses
         self.paused_until = -math.inf
         self.left = 0.0  # of the allotment, which whoever sends before `until` may simply take from
@@ -152,7 +153,8 @@ class Limiter:
         if ahead > 0.0:
             begin = max(now, self._at)
             windows = max(0, math.ceil((ahead + cost) / self._full) - 1)  # that pass when the first of them have gone
-            first = min(self.earliest(ahead + cost - windows * self.count, now), begin + self._span)
+            taken = windows * self.count if windows else 0.0  # the count of a mere pause is infinite
+            first = min(self.earliest(ahead + cost - taken, now), begin + self._span)
             paced = max(self._at, now - self._slack) + ahead * self._spacing
             at = max(at, first + windows * self._span, paced)
         return at
@@ -231,11 +233,6 @@ class Limiter:
         self._back = self._log[0][0]
         self._room -= tokens
 
-    @property
-    def last(self) -> float:
-        """Shortly before something was sent last: a rounding must not look like a clock that went back."""
-        return self._entry[0] - self._span - 2 * self._grain
-
     def used(self, now: float) -> float:
         """Tokens that are spent as of `now`."""
         self.close()
@@ -247,6 +244,7 @@ class Limiter:
 
     def _open(self, at: float, cost: float) -> None:
         """Begin an entry, which takes what is sent until it is sealed and counts all of it as sent that late."""
+        self.last = at
         seal = (at // self._grain + 1) * self._grain
         self._seal = seal if seal > at else seal + self._grain  # the product can be rounded down to `at` itself
         self._entry = entry = [self._seal + self._span, cost]

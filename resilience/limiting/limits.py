@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..call import Call, LimitReport
 from ..events import Emit
+from ..keys import NAMED
 from ..units import rate as parse_rate
 from ..verdict import Kind, Verdict
 from .limiter import Limiter
@@ -27,9 +28,9 @@ Key: TypeAlias = Literal["ip", "account", "host", "op"] | Callable[[Call], Hasha
 KEYS: dict[str | None, Callable[[Call], Hashable]] = {
     None: lambda call: "default",
     "ip": lambda call: "ip",  # one process has one address
-    "account": lambda call: call.keys.get("account", ""),
-    "host": lambda call: call.keys.get("host", ""),
-    "op": lambda call: call.op.name,
+    "account": NAMED["account"],
+    "host": NAMED["host"],
+    "op": NAMED["op"],
 }
 _PAUSE = 1.0  # seconds, where the server throttles and names no time
 _MOST_LINES = 1000  # keys in memory before the idle ones are dropped
@@ -50,6 +51,7 @@ class Limits:
         self.paused: dict[tuple[str, str], Line] = {}  # by scope and name, narrower than a key of ours
         self._sweep_at = _MOST_LINES
         self._until = -math.inf  # a pause of all lines, those that are still to be made too
+        self._seen = -math.inf  # a time that the clock has shown
 
     def line(self, key: Hashable) -> Line:
         """The line of a key; made on first use."""
@@ -83,6 +85,7 @@ class Limits:
         limiters = [line.limiter for line in other.lines.values()]
         self._before = [*other._before, *(send for limiter in limiters for send in limiter.sends())]
         self._until = max((other._until, *(limiter.paused_until for limiter in limiters)))
+        self._seen = max((other._seen, *(limiter.last for limiter in limiters)))
         self.paused.update(other.paused)
 
     def _sweep(self) -> None:
@@ -93,10 +96,13 @@ class Limits:
         self._sweep_at = max(_MOST_LINES, 2 * len(self.lines))
 
     def link(self, now: float) -> None:
-        """Serve the loop whose clock this is. What was sent in an earlier one counts, unless the clock began anew."""
+        """Serve the loop whose clock this is. What happened in an earlier one counts, unless the clock began anew."""
+        if now >= max((self._seen, *(line.limiter.last for line in self.lines.values()))):
+            return
         for line in self.lines.values():
-            if now < line.limiter.last:
-                line.limiter.forget()
+            line.limiter.forget()
+        self.paused.clear()
+        self._before, self._until, self._seen = (), -math.inf, now
 
     def pauses(self, call: Call, now: float) -> list[Line]:
         """The narrower pauses that concern this call; those that are over are forgotten."""
@@ -110,6 +116,7 @@ class Limits:
 
     def throttled(self, call: Call, key: Hashable, verdict: Verdict, now: float) -> None:
         """Pause the calls that the verdict's scope concerns, as far as they pass here."""
+        self._seen = now
         after = verdict.retry_after
         until = now + (after if after is not None and math.isfinite(after) else _PAUSE)
         reach = _REACH.get(verdict.scope, 0)

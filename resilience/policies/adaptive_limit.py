@@ -64,7 +64,7 @@ class AdaptiveLimit(Policy):
     order: Order = "fifo"
 
     def __post_init__(self) -> None:
-        if self.algorithm not in ALGORITHMS:
+        if self.algorithm not in tuple(ALGORITHMS):
             raise ConfigError(f"AdaptiveLimit: algorithm is {self.algorithm!r}, must be aimd, gradient or vegas")
         check("AdaptiveLimit", "least", self.least, least=1, whole=True)
         check("AdaptiveLimit", "most", self.most, least=self.least, whole=True)

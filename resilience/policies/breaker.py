@@ -7,7 +7,6 @@ a cancelled, throttled or refused one says nothing, and its permit goes back.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,14 +17,12 @@ from ..circuit import CircuitOpen, Circuits, Mode, Rules, Ticket
 from ..circuit.drive import NO_KEY, Settle, drive_keyed, drive_one, drive_watched, finder
 from ..errors import ConfigError
 from ..kit import Kit
-from ..matching import On, matcher
+from ..matching import On, holds, matcher
 from ..policy import Policy
 from ..units import Name, Seconds, Share, check
 from ..verdict import Kind
 
 __all__ = ["Breaker", "CircuitOpen"]
-
-_log = logging.getLogger("resilience")
 
 _MAY_BE_NONE = {"failure_rate", "consecutive", "window", "count_window", "slow_after"}
 
@@ -136,16 +133,14 @@ def _settlement(kit: Kit, on: On) -> Settle:
     judge, matches = kit.judge, matcher("Breaker", on)
 
     def settle(permit: Ticket, call: Call, error: Exception) -> None:
-        verdict = None if call.attempt.lost else judge(error, call)
+        # A ConfigError comes from a policy beneath that can never let this call through: the target has not answered.
+        verdict = None if call.attempt.lost or isinstance(error, ConfigError) else judge(error, call)
         if verdict is None or verdict.kind is Kind.THROTTLED or call.may_go_again:
             permit.give_back()
             return
         sick = verdict.kind in (Kind.FAILED, Kind.UNKNOWN)
         if matches is not None:
-            try:
-                sick = matches(error)
-            except Exception:
-                _log.exception("Breaker: on failed for %s; the verdict decides", type(error).__name__)
+            sick = holds(matches, error, unsure=sick, told="Breaker: on failed for %s; the verdict decides")
         if sick:
             permit.bad(error, verdict.retry_after)
         else:

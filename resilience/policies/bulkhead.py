@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 from ..call import Call, Handler
 from ..concurrency.gate import Gate, Order
 from ..errors import ConfigError
+from ..keys import NAMED
 from ..kit import Kit
 from ..policy import Policy
 from ..streams import StreamHandler, held
@@ -24,11 +25,6 @@ __all__ = ["Bulkhead"]
 _MOST_GATES = 1000  # keys in memory before the idle ones are dropped
 _Find = Callable[[Call], Hashable]
 _Weigh = Callable[[Call], int]
-_KEYS: dict[str, _Find] = {
-    "account": lambda call: call.keys.get("account", ""),
-    "host": lambda call: call.keys.get("host", ""),
-    "op": lambda call: call.op.name,
-}
 
 
 class Gates:
@@ -93,7 +89,7 @@ class Bulkhead(Policy):
             check("Bulkhead", "max_wait", self.max_wait, least=0)
         if self.order not in ("fifo", "lifo"):
             raise ConfigError(f"Bulkhead: order is {self.order!r}, must be fifo or lifo")
-        if not (self.key is None or callable(self.key) or self.key in tuple(_KEYS)):
+        if not (self.key is None or callable(self.key) or self.key in tuple(NAMED)):
             raise ConfigError(f"Bulkhead: key is {self.key!r}, must be host, account, op, or a function of the call")
         if not (callable(self.weight) or self.weight in ("one", "cost")):
             raise ConfigError(f"Bulkhead: weight is {self.weight!r}, must be one, cost, or a function of the call")
@@ -102,7 +98,7 @@ class Bulkhead(Policy):
         key, weigh = self.key, None if self.weight == "one" else _weigher(self.weight, self.limit)
         if key is not None:
             gates = kit.keep("bulkhead", self, lambda: Gates(self._gate))
-            return _by_key(next, kit, gates, key if callable(key) else _KEYS[key], weigh)
+            return _by_key(next, kit, gates, key if callable(key) else NAMED[key], weigh)
         gate = kit.keep("bulkhead", self, self._gate)
         return _one_each(next, kit, gate) if weigh is None else _by_weight(next, kit, gate, weigh)
 

@@ -14,7 +14,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -149,7 +149,8 @@ class Chaos(Policy):
         self._maker()
         if self.behaviour is not None and not callable(self.behaviour):
             raise ConfigError(f"Chaos: behaviour is {self.behaviour!r}, must be a coroutine function of the call")
-        if isinstance(self.ops, str) or not all(isinstance(name, str) for name in self.ops):
+        ops: Any = self.ops
+        if isinstance(ops, str) or not isinstance(ops, Collection) or not all(isinstance(name, str) for name in ops):
             raise ConfigError(f"Chaos: ops is {self.ops!r}, must be a list of operation names")
 
     @property

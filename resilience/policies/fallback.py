@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..given import NOT_GIVEN
 from ..keys import hashable, key_function
 from ..kit import Kit
-from ..matching import On, matcher
+from ..matching import On, holds, matcher
 from ..policy import Policy
 from ..units import Seconds, check
 from ..verdict import Kind
@@ -109,7 +109,7 @@ class Fallback(Policy):
 
         def replaced(call: Call, error: Exception) -> bool:
             if matches is not None:
-                return matches(error)
+                return holds(matches, error, unsure=False, told="Fallback: on failed for %s; it is not replaced")
             verdict = kit.judge(error, call)
             if verdict is None or verdict.kind in (Kind.THROTTLED, Kind.FAILED):
                 return True

@@ -26,8 +26,8 @@ __all__ = ["Hedge"]
 class Hedge(Policy):
     """After each `delay` without an answer, send the call once more, up to `extra` times and as the `budget` allows.
 
-    `delay`: seconds, or a quantile of the operation's measured latency (``"p95"``): then `initial` seconds until enough
-    calls were measured, and never less than `least`.
+    `delay`: seconds, or a quantile of the operation's measured latency (``"p95"``), rounded up by at most 10 %: then
+    `initial` seconds until enough calls were measured, and never less than `least`.
 
     The first success wins, and so does a REJECTED: the refusal is the answer. A branch that FAILED lets the others run;
     THROTTLED, and a refusal of ours, stop further sends. The losers are cancelled and awaited. If every branch failed,

@@ -20,7 +20,7 @@ from ..call import Call, Handler
 from ..errors import ConfigError, PoolExhausted, TimedOut
 from ..events import StateChanged, Waiting
 from ..kit import Kit
-from ..matching import On, matcher
+from ..matching import On, holds, matcher
 from ..policy import Policy
 from ..units import Name, Seconds, check
 
@@ -31,6 +31,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _log = logging.getLogger("resilience")
+_UNSURE = "Pool: broken failed for %s; a ConnectionError condemns the resource, as by default"
 
 
 class _Slot:
@@ -236,8 +237,11 @@ class Pool(Policy, Generic[R]):
     def __post_init__(self) -> None:
         if not callable(self.open):
             raise ConfigError(f"Pool: open is {self.open!r}, must be a function that makes the resource")
-        if not self.name:
-            raise ConfigError("Pool: name is empty, must say what is lent")
+        name: object = self.name
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"Pool: name is {name!r}, must be a text that says what is lent")
+        if self.close is not None and not callable(self.close):
+            raise ConfigError(f"Pool: close is {self.close!r}, must be a function of what is lent")
         matcher("Pool", self.broken)
         if self.max_wait is not None:
             check("Pool", "max_wait", self.max_wait, least=0)
@@ -262,7 +266,9 @@ class Pool(Policy, Generic[R]):
             try:
                 return await next(call)
             except Exception as exc:
-                if is_broken is not None and is_broken(exc):
+                if is_broken is not None and holds(
+                    is_broken, exc, unsure=isinstance(exc, ConnectionError), told=_UNSURE
+                ):
                     condemned = exc
                 raise
             finally:

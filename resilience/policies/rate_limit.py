@@ -132,7 +132,7 @@ def _check(owner: str, limit: Limit | RateLimit) -> None:
         count, _ = parse_rate(rate)
         if count < 1:
             raise ConfigError(f"{owner}: {name} {rate} has no room for one whole call; write 1/2s for 0.5/s")
-    if not callable(limit.key) and limit.key not in KEYS:
+    if not callable(limit.key) and limit.key not in tuple(KEYS):  # a tuple, because a list cannot be looked up
         raise ConfigError(f"{owner}: key is {limit.key!r}, must be ip, account, host, op, or a function of the call")
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, Union, cast
 
 from ..call import Call
 from ..errors import ConfigError
+from ..keys import NAMED
 from ..kit import Kit
 from ..units import Seconds, Share, check
 from .extras import Extras, Quota, extras
@@ -25,11 +26,6 @@ _MOST_KEYS = 1000
 _SWEEP_EVERY = 1.0  # seconds
 _ALL = "default"  # the name in status() of the one budget that has no key
 _OTHERS = "others"  # and of the one that keys beyond the most share
-_KEYS: dict[str, Callable[[Call], Hashable]] = {
-    "account": lambda call: call.keys.get("account", ""),
-    "host": lambda call: call.keys.get("host", ""),
-    "op": lambda call: call.op.name,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +117,7 @@ class Budgets:
     def __init__(self, budget: RetryBudget | RetryQuota) -> None:
         self._make = budget.make
         key = budget.key  # a function of it is held, since its name must not come to mean another
-        self._find = key if callable(key) else _KEYS[key] if key else None
+        self._find = key if callable(key) else NAMED[key] if key else None
         self._all: dict[str, Extras | Quota] = {}
         self._sweep_at = float("-inf")
         self.only = self._of(_ALL) if key is None else None
@@ -190,7 +186,7 @@ def check_budget(owner: str, budget: Any) -> None:
 
 
 def _check_key(owner: str, key: Any) -> None:
-    if not (key is None or callable(key) or (isinstance(key, str) and key in _KEYS)):
+    if not (key is None or callable(key) or (isinstance(key, str) and key in NAMED)):
         raise ConfigError(f"{owner}: key is {key!r}, must be host, account, op, or a function of the call")
 
 

@@ -7,13 +7,12 @@ synchronously; the waiting and the sending are the policy's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..call import Call, TakesCall
 from ..events import Waiting
 from ..kit import Kit
-from ..matching import matcher
+from ..matching import holds, matcher
 from ..verdict import Kind, Verdict
 from . import nesting
 from .budget import Budgets
@@ -28,6 +27,7 @@ _log = logging.getLogger("resilience")
 _UNKNOWN, _REJECTED, _THROTTLED = Kind.UNKNOWN, Kind.REJECTED, Kind.THROTTLED  # an enum is slow to look things up in
 _MOST_NOTES = 32
 _LONGEST_NOTE = 200
+_NOT_TOLD = "Retry: a predicate failed on %s; it is not retried"
 _LINE = "attempt %d: %s; retried after %.3g s"
 _DETAILS = {"aborted": "abort_on names it", "nested_retry": "a retry beneath has given up on it"}
 
@@ -91,7 +91,7 @@ class Story:
             elif kind is _REJECTED:
                 self._unknown = None
             nested = nesting.meet(error, since) and not terms.policy.nested
-            if terms.aborts is not None and _holds(terms.aborts, error, unsure=True):
+            if terms.aborts is not None and holds(terms.aborts, error, unsure=True, told=_NOT_TOLD):
                 return self._stop(call, "aborted")
             if call.may_go_again:
                 return self._schedule(call, error, "transparent", 0.0, throttled=False)
@@ -137,7 +137,7 @@ class Story:
     def _wanted(self, call: Call, error: Exception, kind: Kind) -> bool:
         matches = self._terms.matches
         if matches is not None:
-            return _holds(matches, error, unsure=False)
+            return holds(matches, error, unsure=False, told=_NOT_TOLD)
         return call.op.idempotent if kind is _UNKNOWN else kind is not _REJECTED
 
     def _after(self, call: Call, error: Exception | None, value: Any, verdict: Verdict | None) -> float | None:
@@ -217,15 +217,6 @@ class Story:
                 "repeated. Retry where most is known, once, or say nested=True to multiply the attempts",
                 self._terms.kit.name, call.op.name,
             )  # fmt: skip
-
-
-def _holds(predicate: Callable[[Exception], bool], error: Exception, *, unsure: bool) -> bool:
-    """Ask the user's predicate; if it fails, nothing is repeated, and the attempt's own error is what is raised."""
-    try:
-        return predicate(error)
-    except Exception:
-        _log.exception("Retry: a predicate failed on %s; it is not retried", type(error).__name__)
-        return unsure
 
 
 def _worded(error: Exception) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..call import Attempt, Call, Handler
+from ..call import Attempt, Call, Handler, takes_call
 from .relay import Stage, StreamHandler, generator
 from .resume import Resume, resumed
 
@@ -41,7 +41,7 @@ class _Reopened(Stage):
         self.through = through
         self.resume = resume
         self.present = call.copy()
-        self.present.target = self.attempt
+        self.present.target = takes_call(self.attempt)  # which keeps it, so that each attempt has a call of its own
         self.last: Any = _NOTHING
         self.broken: Exception | None = None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from resilience.hedging.patience import Patience
 
 
@@ -17,16 +15,16 @@ def test_the_cold_start_lasts_until_the_quantile_means_something() -> None:
     """It is looked at every sixteen samples, and this one needs twenty: the second look is the first that tells."""
     patience = Patience(0.95, 3.0, 0.01)
     assert fed(patience, 0.5, 31).seconds == 3.0
-    assert fed(patience, 0.5, 1).seconds == pytest.approx(0.5, rel=0.05)
+    assert 0.5 <= fed(patience, 0.5, 1).seconds <= 0.55
 
 
 def test_it_is_looked_at_every_sixteen_samples() -> None:
     """Not before, and again."""
     patience = Patience(0.5, 3.0, 0.01)
     assert fed(patience, 0.5, 15).seconds == 3.0
-    assert fed(patience, 0.5, 1).seconds == pytest.approx(0.5, rel=0.05)
-    assert fed(patience, 9.0, 15).seconds == pytest.approx(0.5, rel=0.05)
-    assert fed(patience, 9.0, 17).seconds == pytest.approx(9.0, rel=0.05)
+    assert 0.5 <= fed(patience, 0.5, 1).seconds <= 0.55
+    assert 0.5 <= fed(patience, 9.0, 15).seconds <= 0.55
+    assert 9.0 <= fed(patience, 9.0, 17).seconds <= 9.9
 
 
 def test_after_a_long_pause_it_begins_anew() -> None:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...call import Attempt, Call
 from ...errors import BulkheadFull, LoadShed, RateLimited
+from ...keys import NAMED
 from ...limiting.limiter import Entry, Limiter
 from ...limiting.limits import Limits, learn
 from ...limiting.line import Line, Route
 from ...policies.breaker import CircuitOpen
-from ...policies.bulkhead import _KEYS, Bulkhead
+from ...policies.bulkhead import Bulkhead
 from ...policies.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Places:
 
     def __init__(self, policy: Bulkhead, found: Any) -> None:
         self._policy, self._found = policy, found
-        key: Any = policy.key if callable(policy.key) else _KEYS.get(policy.key or "", lambda call: "")
+        key: Any = policy.key if callable(policy.key) else NAMED.get(policy.key or "", lambda call: "")
         self._key: Callable[[Call], Hashable] = key
         self._busy: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, OrderedDict[Call, float]] = {}

@@ -432,10 +432,12 @@ async def test_a_quantile_follows_the_latency() -> None:
     for number in range(32):
         await answer(pipeline, 0.2 if number % 8 else 0.4)
     status = pipeline.status()["hedge"]
-    assert status == {"left_behind": 0, "delay": {"read": pytest.approx(0.4, rel=0.05)}}
+    delay = status["delay"]["read"]
+    assert status == {"left_behind": 0, "delay": {"read": delay}}
+    assert 0.4 <= delay <= 0.44
     began = clock()
     script = await answer(pipeline, 9, 0.1)
-    assert [at - began for at in script.begun] == [0, pytest.approx(0.4, rel=0.05)]
+    assert [at - began for at in script.begun] == [0, pytest.approx(delay)]
 
 
 @virtual
