@@ -118,7 +118,7 @@ class Api:
     # -- what is asked ------------------------------------------------------------------------------------------
 
     async def snapshot(self, request: web.Request) -> web.Response:
-        return _json(self._live.snapshot())
+        return web.Response(body=self._live.encoded(), content_type="application/json")
 
     async def traces(self, request: web.Request) -> web.Response:
         asked = request.query
