@@ -48,7 +48,7 @@ def bubble(
 
 
 def _newest(found: Iterable[tuple[int, str, Trace]], stride: Stride) -> list[Trace]:
-    return [trace for *_, trace in heapq.nlargest(_SAMPLE, stride(found), key=lambda entry: entry[:2])]
+    return [trace for *_, trace in heapq.nlargest(_SAMPLE, stride(found))]
 
 
 def _shares(traces: Iterable[Trace]) -> dict[tuple[str, str], float]:

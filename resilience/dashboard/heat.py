@@ -10,7 +10,9 @@ import itertools
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from .pacing import Stride
 from .query import bounds, column
@@ -20,7 +22,7 @@ from .summary import Trace, number, outcome_of, text
 __all__ = ["heatmap", "percentile"]
 
 
-class _Timed(NamedTuple):
+class _Timed(msgspec.Struct, frozen=True, order=True, gc=False):
     at: int  # when it began, nanoseconds
     ms: float
     weight: float
@@ -67,8 +69,9 @@ def _timed(traces: Iterable[Trace], op: str, since: float | None, until: float |
     first, last = bounds(since, until)
     for trace in traces:
         if not op:  # what is asked most often, and of all traces: from what is known of them
-            summary, span = trace.summary, trace.principal
+            span = trace.principal
             if trace.calls and span is not None and first <= span.start_ns <= last:
+                summary = trace.summary
                 ms = (span.end_ns - span.start_ns) / 1e6
                 yield _Timed(span.start_ns, ms, summary.weight, summary.outcome, trace.trace_id)
             continue
