@@ -4,7 +4,7 @@ import { route } from "./api.js";
 import { h, settled, show } from "./dom.js";
 
 const PAGES = ["overview", "traces", "trace", "latency", "errors", "compare"];
-const module = (name) => import(`./${name}.js`);
+const module = (name) => import(`./${name}.js`).catch(() => { throw new Error("The server is away, or has another version by now: load this page again."); });
 const main = document.getElementById("main");
 const live = document.getElementById("live");
 let page = null, snapshot = null, renders = 0;
