@@ -30,6 +30,7 @@ PAGES = {
     "/traces/{id}": ".waterfall",
     "/latency": ".heat",
     "/errors": "tbody tr",
+    "/compare": "tbody a",
     "/traces?q=error%3Areset": "tbody a",
 }
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ class Api:
             *page,
             web.get("/traces/{id}", self.index),
             web.get("/static/{name}", self.static),
+            web.get("/static/{digest}/{name}", self.static),
             web.get("/login", self.login_page),
             web.post("/login", self.login),
             web.get("/api/snapshot", self.snapshot),
@@ -83,15 +85,15 @@ class Api:
     # -- pages --------------------------------------------------------------------------------------------------
 
     async def index(self, request: web.Request) -> web.StreamResponse:
-        return self._pages.reply("index.html", request)
+        return self._pages.index(request)
 
     async def static(self, request: web.Request) -> web.StreamResponse:
-        return self._pages.reply(request.match_info["name"], request)
+        return self._pages.reply(request.match_info["name"], request, request.match_info.get("digest", ""))
 
     async def login_page(self, request: web.Request) -> web.StreamResponse:
         if not self._guard.closed:
             raise web.HTTPSeeOther("/")
-        return _html(200, "")
+        return self._login(200, "")
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         body = await self.bodies.read(request, _MOST_WORDS)
@@ -102,19 +104,26 @@ class Api:
         if not self._guard.closed:
             raise web.HTTPSeeOther("/")
         if not self._guard.accept(request.remote or "", word.strip()):
-            return _html(401, '<p role="alert">That is not the token.</p>')
+            return self._login(401, '<p role="alert">That is not the token.</p>')
         reply = web.Response(status=303, headers={"Location": "/"})
         self._guard.admit(reply)
         return reply
 
+    def _login(self, status: int, note: str) -> web.Response:
+        # A form of a page without a referrer is sent with the Origin "null", which could be anybody's.
+        headers = {"Referrer-Policy": "same-origin"}
+        text = self._pages.dressed(LOGIN.replace("{note}", note))
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
     # -- what is asked ------------------------------------------------------------------------------------------
 
     async def snapshot(self, request: web.Request) -> web.Response:
-        return _json(self._live.snapshot())
+        return web.Response(body=self._live.encoded(), content_type="application/json")
 
     async def traces(self, request: web.Request) -> web.Response:
         asked = request.query
-        since, until, limit = _number(asked, "since"), _number(asked, "until"), _whole(asked, "limit", 100, 1000)
+        since, until = _times(asked)
+        limit = _whole(asked, "limit", 100, 1000)
         q, before = asked.get("q", ""), asked.get("before") or None
         return await self._ask(
             lambda stride: query.listing(self._store.traces(), q, since, until, limit, before, stride)
@@ -132,18 +141,19 @@ class Api:
         return reply
 
     async def errors(self, request: web.Request) -> web.Response:
-        since, until = _number(request.query, "since"), _number(request.query, "until")
+        since, until = _times(request.query)
         return await self._ask(lambda stride: failures.errors(self._store.traces(), since, until, stride))
 
     async def heatmap(self, request: web.Request) -> web.Response:
         asked = request.query
-        since, until, bins = _number(asked, "since"), _number(asked, "until"), _whole(asked, "bins", 60, 500)
+        since, until = _times(asked)
+        bins = _whole(asked, "bins", 60, 500)
         op = asked.get("op", "")
         return await self._ask(lambda stride: heat.heatmap(self._store.traces(), op, since, until, bins, stride=stride))
 
     async def bubble(self, request: web.Request) -> web.Response:
         asked = request.query
-        since, until = _number(asked, "since"), _number(asked, "until")
+        since, until = _times(asked)
         q = asked.get("q", "")
         return await self._ask(lambda stride: differences.bubble(self._store.traces(), q, since, until, stride))
 
@@ -273,12 +283,6 @@ def _json(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(data), status=status, content_type="application/json")
 
 
-def _html(status: int, note: str) -> web.Response:
-    # A form of a page without a referrer is sent with the Origin "null", which could be anybody's.
-    headers = {"Referrer-Policy": "same-origin"}
-    return web.Response(text=LOGIN.replace("{note}", note), status=status, content_type="text/html", headers=headers)
-
-
 def _form(body: bytes, request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise ValueError("not a form")
@@ -297,6 +301,12 @@ def _number(asked: Any, name: str) -> float | None:
     if not -1e16 < value < 1e16:
         raise web.HTTPBadRequest(text=f"{name} must be a number")
     return value
+
+
+def _times(asked: Any) -> tuple[float | None, float | None]:
+    """From when and until when, in milliseconds since 1970: `since` and `until`, or the `last` so many. Raises 400."""
+    last, until = _number(asked, "last"), _number(asked, "until")
+    return (_number(asked, "since") if last is None else time.time() * 1000 - last), until
 
 
 def _whole(asked: Any, name: str, default: int, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,11 +27,11 @@ def bubble(
     """
     every = within(stride(traces), "", since, until)
     fits = parse(q)
-    selected: list[Trace] = []
-    others: list[Trace] = []
-    for entry in stride(sorted(every, key=lambda entry: entry[:2], reverse=True)):
-        (selected if fits(entry[2]) else others).append(entry[2])
-    mine, theirs = _shares(stride(selected[:_SAMPLE])), _shares(stride(others[:_SAMPLE]))
+    selected: list[tuple[int, str, Trace]] = []
+    others: list[tuple[int, str, Trace]] = []
+    for entry in stride(every):
+        (selected if fits(entry[2]) else others).append(entry)
+    mine, theirs = _shares(stride(_newest(selected, stride))), _shares(stride(_newest(others, stride)))
     found: list[dict[str, Any]] = [
         {
             "key": key,
@@ -46,6 +47,10 @@ def bubble(
     return {"selected": len(selected), "others": len(others), "attributes": found[:_MOST_ROWS]}
 
 
+def _newest(found: Iterable[tuple[int, str, Trace]], stride: Stride) -> list[Trace]:
+    return [trace for *_, trace in heapq.nlargest(_SAMPLE, stride(found))]
+
+
 def _shares(traces: Iterable[Trace]) -> dict[tuple[str, str], float]:
     counts: Counter[tuple[str, str]] = Counter()
     total = 0
@@ -53,9 +58,12 @@ def _shares(traces: Iterable[Trace]) -> dict[tuple[str, str], float]:
         total += 1
         pairs = {("service", trace.summary.service), ("instance", trace.summary.instance)}
         for span in list(trace.spans.values()):
-            pairs.update(
-                (key, str(value)) for key, value in span.attributes.items() if not isinstance(value, (float, list))
-            )
+            for key, value in span.attributes.items():
+                kind = type(value)
+                if kind is str:
+                    pairs.add((key, value))
+                elif kind is not float and kind is not list:
+                    pairs.add((key, str(value)))
         counts.update(pairs)
     return {pair: count / total for pair, count in counts.items()}
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from .pacing import Stride
 from .query import bounds, column
@@ -19,7 +22,7 @@ from .summary import Trace, number, outcome_of, text
 __all__ = ["heatmap", "percentile"]
 
 
-class _Timed(NamedTuple):
+class _Timed(msgspec.Struct, frozen=True, order=True, gc=False):
     at: int  # when it began, nanoseconds
     ms: float
     weight: float
@@ -65,15 +68,19 @@ def _timed(traces: Iterable[Trace], op: str, since: float | None, until: float |
     """The calls of this operation; without one, the call of each trace."""
     first, last = bounds(since, until)
     for trace in traces:
-        for span in trace.calls if op else (trace.principal,):
-            if span is None or not span.is_call or not first <= span.start_ns <= last:
-                continue
-            if op and text(span, "resilience.op") != op:
-                continue
-            probability = number(span, "resilience.sampling.probability", 1.0)
-            weight = 1 / probability if 0 < probability <= 1 else 1.0
-            ms = (span.end_ns - span.start_ns) / 1e6
-            yield _Timed(span.start_ns, ms, weight, outcome_of(span), trace.trace_id)
+        if not op:  # what is asked most often, and of all traces: from what is known of them
+            span = trace.principal
+            if trace.calls and span is not None and first <= span.start_ns <= last:
+                summary = trace.summary
+                ms = (span.end_ns - span.start_ns) / 1e6
+                yield _Timed(span.start_ns, ms, summary.weight, summary.outcome, trace.trace_id)
+            continue
+        for span in trace.calls:
+            if first <= span.start_ns <= last and text(span, "resilience.op") == op:
+                probability = number(span, "resilience.sampling.probability", 1.0)
+                weight = 1 / probability if 0 < probability <= 1 else 1.0
+                ms = (span.end_ns - span.start_ns) / 1e6
+                yield _Timed(span.start_ns, ms, weight, outcome_of(span), trace.trace_id)
 
 
 def _edges(ms: Sequence[float], rows: int) -> list[float]:
@@ -87,11 +94,8 @@ def _edges(ms: Sequence[float], rows: int) -> list[float]:
 
 def _counted(column: Sequence[_Timed], edges: Sequence[float]) -> list[int]:
     counts = [0.0] * len(edges)
-    low = edges[0]
-    step = math.log(edges[-1] / low) / (len(edges) - 1) if len(edges) > 1 else 1.0
     for call in column:
-        row = 0 if call.ms <= low else math.ceil(math.log(call.ms / low) / step - 1e-9)
-        counts[min(row, len(counts) - 1)] += call.weight
+        counts[min(bisect_left(edges, call.ms), len(counts) - 1)] += call.weight
     return [round(count) for count in counts]
 
 

@@ -8,13 +8,15 @@ changed since is not computed again: a snapshot is built on the event loop of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .distant import Distant
 from .metering import Metering
-from .shown import Shown
+from .shown import Counted, Line, Shown
 from .standing import Standing
 from .tally import Tally
 
@@ -95,17 +97,25 @@ class Live:
 
     def snapshot(self, now: float | None = None) -> dict[str, Any]:
         """All of it; `now` in epoch seconds, of the system's clock if left out."""
+        shown, lines = self._snapshot(now)
+        return {**shown, "ops": [line.row for line in lines]}
+
+    def encoded(self) -> bytes:
+        """The present snapshot as JSON. Operations that have not changed since the last one are not written anew."""
+        shown, lines = self._snapshot()
+        return b'{"ops":[%s],%s' % (b",".join([line.encoded for line in lines]), msgspec.json.encode(shown)[1:])
+
+    def _snapshot(self, now: float | None = None) -> tuple[dict[str, Any], list[Line]]:
+        """All but the operations, and those."""
         at = (time.time() if now is None else now) * 1000
         here = time.monotonic()
-        counts = {id(op): (op, tally.now()) for tally in self.tallies for op in tally.operations}
-        headline, ops = self._shown.read(
-            [*counts.values(), *((row, here) for row in list(self._distant.rows.values()))]
-        )
+        counted: list[tuple[Sequence[Counted], float]] = [(tally.operations, tally.now()) for tally in self.tallies]
+        headline, lines = self._shown.read([*counted, (list(self._distant.rows.values()), here)])
         standing = self._standing.rows(self.tallies)
         standing["breakers"] += self._distant.breakers(at)
         standing["limits"] += self._distant.limits(at)
         store = self._store
-        return {
+        shown = {
             "at": at,
             "uptime_s": here - self._begun,
             "since": self._since,  # of all counts but those of the last minute: what a file brought back is not in them
@@ -114,13 +124,13 @@ class Live:
             "csrf": self.csrf if self.controls else None,
             "processes": [] if store is None else store.processes(),
             "headline": headline,
-            "ops": ops,
             **standing,
             "store": None if store is None else store.status(),
             "exporter": self.exporter(),
             "pipelines": self._pipelines(),
             "config": self._config(),
         }
+        return shown, lines
 
 
 def _described(pipeline: Pipeline) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from importlib.resources.abc import Traversable
 
 from aiohttp import web
 
+from .ahead import Modules, question
+
 __all__ = ["LOGIN", "Pages"]
 
 _TYPES = {
@@ -17,6 +19,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+_LASTING = "max-age=31536000, immutable"
 
 LOGIN = """<!doctype html>
 <html lang="en" data-theme="auto">
@@ -54,32 +57,57 @@ class _Page:
 
 
 class Pages:
-    """The files of a folder: the package's ``static`` by default."""
+    """The files of a folder: the package's ``static`` by default.
+
+    Pages name the other files by an address that has all their contents' digest in it, so a browser keeps those for
+    good and asks for nothing twice; in another version they lie elsewhere.
+    """
 
     def __init__(self, folder: Traversable | None = None) -> None:
-        self._found: dict[str, _Page] = {}
         if folder is None:
             folder = files("resilience.dashboard").joinpath("static")
-        for file in folder.iterdir() if folder.is_dir() else ():
-            kind = next((kind for ending, kind in _TYPES.items() if file.name.endswith(ending)), None)
-            if kind is not None:
-                body = file.read_bytes()
-                self._found[file.name] = _Page(body, kind, f'"{hashlib.sha256(body).hexdigest()[:24]}"')
-        # All modules at once, where the browser would find each only in the one that imports it.
-        self._ahead = ", ".join(f"</static/{name}>; rel=modulepreload" for name in self.names if name.endswith(".js"))
+        found = {
+            file.name: file.read_bytes()
+            for file in (folder.iterdir() if folder.is_dir() else ())
+            if any(file.name.endswith(ending) for ending in _TYPES)
+        }
+        self.digest = _digest(b"".join(found[name] for name in sorted(found)))
+        self._found = {name: self._page(name, body) for name, body in found.items()}
+        self._modules = Modules(found)
+
+    def _page(self, name: str, body: bytes) -> _Page:
+        if name.endswith(".html"):
+            body = self.dressed(body.decode()).encode()
+        kind = next(kind for ending, kind in _TYPES.items() if name.endswith(ending))
+        return _Page(body, kind, f'"{_digest(body)}"')
 
     @property
     def names(self) -> list[str]:
         return sorted(self._found)
 
-    def reply(self, name: str, request: web.Request) -> web.Response:
-        """The file of this name, or 304 where the browser has it. Raises 404."""
+    def dressed(self, html: str) -> str:
+        """A page with the lasting addresses of the files that it names."""
+        return html.replace('"/static/', f'"/static/{self.digest}/')
+
+    def index(self, request: web.Request) -> web.Response:
+        """The page at this address; its headers say what it will need besides."""
+        reply = self.reply("index.html", request)
+        links = [f"</static/{self.digest}/{name}>; rel=modulepreload" for name in self._modules.of(request.path)]
+        if asked := question(request.path, request.query):
+            links.append(f"<{asked}>; rel=preload; as=fetch; crossorigin")
+        reply.headers["Link"] = ", ".join(links)
+        return reply
+
+    def reply(self, name: str, request: web.Request, digest: str = "") -> web.Response:
+        """The file of this name, or 304 where the browser has it. Raises 404, also for a file of another version."""
         page = self._found.get(name)
-        if page is None:
+        if page is None or digest not in ("", self.digest):
             raise web.HTTPNotFound(text="there is no such file")
-        headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
-        if name.endswith(".html") and self._ahead:
-            headers["Link"] = self._ahead
+        headers = {"ETag": page.etag, "Cache-Control": _LASTING if digest else "no-cache"}
         if page.etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
             return web.Response(status=304, headers=headers)
         return web.Response(body=page.body, headers={**headers, "Content-Type": page.kind})
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:24]

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +161,7 @@ class Hub:
         version, now = self._live.version, time.monotonic()
         if version != self._version or now >= self._until:
             self.built += 1
-            self._last = _event("snapshot", self._live.snapshot())
+            self._last = _framed("snapshot", self._live.encoded())
             self._version, self._until = version, now + EVERY
         return self._last
 
@@ -186,5 +185,9 @@ def _described(trace: Trace) -> dict[str, Any]:
     return describe(trace) if len(trace.spans) <= _MOST_SPANS else trace.summary.to_json()
 
 
-def _event(name: str, data: Any, encode: Callable[[Any], bytes] = msgspec.json.encode) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), encode(data))
+def _event(name: str, data: Any) -> bytes:
+    return _framed(name, msgspec.json.encode(data))
+
+
+def _framed(name: str, data: bytes) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), data)

@@ -1,36 +1,27 @@
 // The page's frame: addresses, the live stream, colours, keys. Each page is a module with `open(root, params)`,
 // which returns what to do with a snapshot, with a new trace, and when it is left.
+import { route } from "./api.js";
 import { h, settled, show } from "./dom.js";
-import * as overview from "./overview.js";
-import * as traces from "./traces.js";
-import * as trace from "./trace.js";
-import * as latency from "./latency.js";
-import * as errors from "./errors.js";
-import * as compare from "./compare.js";
 
+const PAGES = ["overview", "traces", "trace", "latency", "errors", "compare"];
+const module = (name) => import(`./${name}.js`).catch(() => { throw new Error("The server is away, or has another version by now: load this page again."); });
 const main = document.getElementById("main");
 const live = document.getElementById("live");
 let page = null, snapshot = null, renders = 0;
-
-function route(path) {
-  const [, first, second] = path.split("/");
-  if (first === "traces" && second) return ["traces", trace, decodeURIComponent(second)];
-  return { traces: ["traces", traces], latency: ["latency", latency], errors: ["errors", errors], compare: ["compare", compare] }[first] ?? ["overview", overview];
-}
 
 async function render() {
   page?.close?.();
   page = null;
   const turn = ++renders, root = h("div", { class: "page" });
-  const [name, module, id] = route(location.pathname);
+  const [name, id] = route(location.pathname);
   for (const tab of document.querySelectorAll(".tabs a")) {
-    if (tab.dataset.page === name) tab.setAttribute("aria-current", "page");
+    if (tab.dataset.page === (name === "trace" ? "traces" : name)) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
   // Whoever goes on before a page has its data sees the later page: the earlier one may neither show itself nor move.
   const mine = (path, options) => { if (turn === renders) go(path, options); };
   try {
-    const opened = await module.open(root, new URLSearchParams(location.search), { id, go: mine, snapshot });
+    const opened = await (await module(name)).open(root, new URLSearchParams(location.search), { id, go: mine, snapshot });
     if (turn !== renders) return opened?.close?.();
     main.replaceChildren(root);
     page = opened;
@@ -66,9 +57,9 @@ function draw() {
   settled().then(() => { drawing = false; page?.snapshot?.(snapshot); });
 }
 
+const say = (state, text) => { if (live.dataset.state !== state) { live.dataset.state = state; live.textContent = text; } };
 function connect() {
   const stream = new EventSource("/api/stream");
-  const say = (state, text) => { if (live.dataset.state !== state) { live.dataset.state = state; live.textContent = text; } };
   stream.addEventListener("open", () => say("on", "live"));
   stream.addEventListener("error", () => say("off", "reconnecting"));
   stream.addEventListener("snapshot", (event) => { snapshot = JSON.parse(event.data); draw(); });
@@ -117,10 +108,11 @@ addEventListener("keydown", (event) => {
   if (event.key === "?") help();
   else if (event.key === "d") turn();
   else if (event.key === "/") { const field = main.querySelector("input[type=search]"); if (field) field.focus(); else go("/traces"); event.preventDefault(); }
-  else if (event.key === "Escape" && route(location.pathname)[2]) history.back();
+  else if (event.key === "Escape" && route(location.pathname)[1]) history.back();
   else page?.key?.(event);
 });
 
 dress(undress());
-render();
+// The other pages are loaded when this one is there: to go from one to another then takes no longer.
+render().then(() => (self.requestIdleCallback ?? setTimeout)(() => PAGES.forEach((name) => module(name).catch(() => {}))));
 connect();

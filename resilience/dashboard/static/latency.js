@@ -2,7 +2,7 @@
 import { empty, h, link, panel, show } from "./dom.js";
 import { clock, ms, term } from "./format.js";
 import { heatmap } from "./charts.js";
-import { ask } from "./api.js";
+import { question } from "./api.js";
 
 const SPANS = [["5 min", 300000], ["15 min", 900000], ["1 h", 3600000], ["6 h", 21600000]];
 
@@ -17,7 +17,7 @@ export async function open(root, params, { go, snapshot }) {
     panel("Calls by time and duration", "solid: the median; dashed: p99; dots open their trace", body));
   let redraw = null;
   const draw = async () => {
-    const data = await ask("/api/heatmap", { op, since: Date.now() - long, bins: 80 });
+    const data = await question("latency", params);
     if (!data.counts.flat().some(Boolean)) return show(body, empty("No kept call in this time. Clean calls are kept in samples; the overview counts all of them."));
     show(body, heatmap(data, (again) => { redraw = again; }),
       h("details", {}, h("summary", {}, "The same as a table"), h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ["From", "Calls", "p50", "p99"].map((name, i) => h("th", { scope: "col", class: i ? "num" : null }, name)))),

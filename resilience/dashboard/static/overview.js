@@ -2,9 +2,9 @@
 import { badge, empty, h, link, panel, show } from "./dom.js";
 import { STATES, ago, bytes, clock, count, ms, percent, readable, seconds, term } from "./format.js";
 import { meter, ribbon, spark } from "./charts.js";
-import { tell } from "./api.js";
+import { question, tell } from "./api.js";
 
-export async function open(root) {
+export async function open(root, params, { snapshot: known }) {
   const head = h("div", { class: "page-head" }, h("h1", {}, "Overview"), h("p", { id: "subtitle" }, "waiting for the first numbers"));
   const body = h("div", { class: "grid" });
   show(root, head, body);
@@ -16,6 +16,7 @@ export async function open(root) {
     show(body, ...refused(snapshot), headline(snapshot), operations(snapshot, sort, (column) => { sort = [column, sort[0] === column ? -sort[1] : -1]; draw(last); }),
       breakers(snapshot), h("div", { class: "grid columns" }, limits(snapshot), holders(snapshot)), footer(snapshot));
   };
+  draw(known ?? await question("overview"));
   return { snapshot: draw };
 }
 

@@ -2,10 +2,10 @@
 import { badge, h, link, panel, s, show } from "./dom.js";
 import { SEGMENTS, TONES, ms, percent, seconds, stamp, waited } from "./format.js";
 import { shares, swatch } from "./charts.js";
-import { ask } from "./api.js";
+import { question } from "./api.js";
 
 export async function open(root, params, { id, go }) {
-  const data = await ask(`/api/traces/${encodeURIComponent(id)}`);
+  const data = await question("trace", params, id);
   const one = data.summary;
   document.title = `${one.op} · ${one.outcome} · resilience`;
   let chosen = data.spans.findIndex((span) => span.span_id === params.get("span"));

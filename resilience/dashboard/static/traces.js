@@ -1,7 +1,7 @@
 // The list of kept calls: filtered by what stands in the address, followed live until somebody pauses it.
 import { badge, empty, h, link, settled, show } from "./dom.js";
 import { TONES, ms, percent, stamp } from "./format.js";
-import { ask } from "./api.js";
+import { ask, question } from "./api.js";
 
 const QUICK = [["retried", "reason:retried"], ["hedged", "reason:hedged"], ["failed", "outcome:failed"], ["refused", "outcome:refused"], ["timeouts", "error:timeout"], ["slow", "reason:slow"]];
 const MOST = 200;
@@ -45,7 +45,7 @@ export async function open(root, params, { go }) {
   async function load() {
     problem.hidden = true;
     try {
-      const answer = await ask("/api/traces", { q: filter, since: params.get("since"), until: params.get("until"), limit: 100 });
+      const answer = await question("traces", params);
       [rows, next] = [answer.traces, answer.next];
       matched.textContent = `${answer.matched} kept calls, found in ${answer.took_ms.toFixed(1)} ms`;
     } catch (error) {

@@ -171,6 +171,23 @@ async def test_a_snapshot_works_out_a_few_operations_anew_and_all_in_turn() -> N
 
 
 @virtual
+async def test_a_snapshot_is_sent_as_it_is_built() -> None:
+    """In its JSON form it is the same, also where most operations have been written for an earlier one."""
+    markets = [Pipeline(Retry(attempts=2), name=f"market {number}") for number in range(3)]
+    live = Live(markets, Store())
+    assert json.loads(live.encoded())["ops"] == []
+    for round in range(4):
+        for number in range(60 // (round + 1)):
+            await markets[number % 3].run(Script(after(0.01)), op=Op(f"op {number}"))
+        for _ in range(3):  # until all have had their turn
+            sent, built = json.loads(live.encoded()), json.loads(msgspec.json.encode(live.snapshot()))
+        for moving in ("at", "uptime_s"):
+            assert sent.pop(moving) <= built.pop(moving)
+        assert sent == built
+        assert sum(row["calls"] for row in sent["ops"]) == sent["headline"]["calls"] > 0
+
+
+@virtual
 async def test_the_dashboard_and_a_scrape_read_the_same_counts() -> None:
     """Of the application's own `Metrics` where it has one; two pipelines of one name are one row."""
     metrics = Metrics()

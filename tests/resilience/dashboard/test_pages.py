@@ -277,6 +277,45 @@ def test_causes_and_latencies_lead_to_their_calls(page: Any) -> None:
     page.wait_for_selector(".waterfall")
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/", "/api/snapshot"),
+        ("/pipelines", "/api/snapshot"),
+        ("/traces", "/api/traces"),
+        ("/traces?q=%22a~b%20*%C3%A9%27(x)!%22&since=0&until=&q=second", "/api/traces"),
+        (f"/traces/{ids(1)}?span={2:016x}", f"/api/traces/{ids(1)}"),
+        ("/latency", "/api/heatmap"),
+        ("/latency?op=order+book~*&span=900000", "/api/heatmap"),
+        ("/errors", "/api/errors"),
+        ("/compare", "/api/traces"),
+        (f"/compare?a={ids(1)}", "/api/traces"),
+        (f"/compare?a={ids(1)}&b={ids(2)}", "/api/compare"),
+    ],
+)
+def test_a_page_asks_its_question_once_and_at_once(page: Any, path: str, asked: str) -> None:
+    """The server says with the page what it will ask, in the very words."""
+    said: list[str] = []
+    page.on("request", lambda request: said.append(request.url))
+    visit(page, path)
+    said = [re.sub(r"^https?://[^/]*", "", url) for url in said if "/api/" in url and not url.endswith("/api/stream")]
+    assert [url.partition("?")[0] for url in said] == [asked]
+    assert f"<{said[0]}>; rel=preload" in page.request.get(path).headers["link"]
+
+
+def test_a_second_look_loads_no_file_again(page: Any) -> None:
+    """And the files of the other pages came when the first was there: to go there needs none."""
+    loaded = """() => performance.getEntriesByType("resource").filter((one) => one.name.includes("/static/"))
+      .map((one) => [one.name.split("/").pop(), one.transferSize > 0])"""
+    visit(page, "/errors")
+    modules = {"overview.js", "traces.js", "trace.js", "latency.js", "errors.js", "compare.js"}
+    eventually(lambda: modules <= {name for name, _ in page.evaluate(loaded)})
+    assert len([name for name, _ in page.evaluate(loaded) if name.endswith(".js")]) == 11
+    visit(page, "/latency")
+    eventually(lambda: modules <= {name for name, _ in page.evaluate(loaded)})
+    assert [name for name, sent in page.evaluate(loaded) if sent] == []
+
+
 def test_a_click_is_not_lost_when_numbers_arrive_meanwhile(page: Any, served: Served) -> None:
     """Pressed before an update, released after it."""
     visit(page, "/")

@@ -204,6 +204,21 @@ def test_errors_are_grouped_by_cause_operation_and_service() -> None:
     assert failures.errors([trace_of(*hedged())]) == {"groups": []}
 
 
+def test_failures_of_one_trace_are_each_counted_in_their_own_column_and_time() -> None:
+    """A long trace lies in several columns, and partly before or after what is asked for."""
+    spans = [attempt(1, 2 + n, begins=n * 100, ends=n * 100 + 5, at=n, error__type="reset") for n in range(30)]
+    trace = trace_of(*reversed(spans), call(1, 1, ends=3_000))
+    (group,) = failures.errors([trace])["groups"]
+    assert (group["count"], group["first"], group["last"], group["spark"]) == (30, AT, AT + 2_900, [1] * 30)
+    assert failures.errors([trace]) == {"groups": [group]}
+    (some,) = failures.errors([trace], since=AT + 250, until=AT + 649)["groups"]
+    assert (some["count"], some["first"], some["last"]) == (4, AT + 300, AT + 600)
+    assert [column for column, count in enumerate(some["spark"]) if count] == [3, 11, 18, 26]
+    assert failures.errors([trace], since=AT + 2_901) == {"groups": []}
+    trace.add(attempt(1, 90, begins=3_100, ends=3_101, error__type="reset"))
+    assert failures.errors([trace])["groups"][0]["count"] == 31
+
+
 def test_a_failure_is_counted_at_the_outermost_call_that_failed_by_it() -> None:
     """An inner call with another cause, or inside one that went well, counts by itself."""
     bad: dict[str, Any] = {"outcome": "failed"}

@@ -188,6 +188,59 @@ async def test_the_pages_files_are_a_fixed_list_with_types_and_etags(tmp_path: P
         assert (await ask(dashboard, "/static/x.py")).status == 404
 
 
+@on_sockets
+async def test_a_pages_files_lie_where_a_browser_may_keep_them_for_good() -> None:
+    """Their address has the contents' digest in it: those of another version are not here."""
+    async with served() as dashboard:
+        page = await ask(dashboard, "/errors")
+        assert page.headers["Cache-Control"] == "no-cache"
+        names = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.body.decode())
+        links = re.findall(r"<(/static/[^>]+)>; rel=modulepreload", page.headers["Link"])
+        assert len(names) >= 5
+        assert {Path(link).name for link in links} == {
+            "app.js",
+            "api.js",
+            "dom.js",
+            "errors.js",
+            "format.js",
+            "charts.js",
+        }
+        for address in {*names, *links}:
+            reply = await ask(dashboard, address)
+            assert (reply.status, reply.headers["Cache-Control"]) == (200, "max-age=31536000, immutable"), address
+        assert (await ask(dashboard, re.sub(r"/static/\w+", "/static/0123", names[0]))).status == 404
+        again = await ask(dashboard, "/errors", headers={"If-None-Match": page.headers["ETag"]})
+        assert (again.status, again.headers["Link"]) == (304, page.headers["Link"])
+
+
+@on_sockets
+async def test_a_pages_first_question_is_named_with_it() -> None:
+    """But for one that is too long for a header; what stands in the address can end no header."""
+    async with served() as dashboard:
+        for path, asked in (
+            ("/", "/api/snapshot"),
+            ("/errors", "/api/errors?last=3600000"),
+            ("/latency?span=0x1&op=a%3Eb%0D%0Ac", "/api/heatmap?op=a%3Eb%0D%0Ac&last=300000&bins=80"),
+            ("/traces/%3E%0D%0Ax%22", "/api/traces/%3E%0D%0Ax%22"),
+            ("/traces?q=%ff", "/api/traces?q=%FF&limit=100"),
+        ):
+            link = (await ask(dashboard, path)).headers["Link"]
+            assert f"<{asked}>; rel=preload; as=fetch; crossorigin" in link or path.endswith("%ff"), (path, link)
+        assert "rel=preload" not in (await ask(dashboard, f"/traces?q={'x' * 2_000}")).headers["Link"]
+
+
+@on_sockets
+async def test_the_last_so_many_milliseconds_are_asked_for_by_the_servers_clock() -> None:
+    """`last` stands for `since`, in every question about many traces."""
+    pipeline = market()
+    async with served(pipeline) as dashboard:
+        await retried(pipeline)
+        for where, empty in (("errors", "groups"), ("heatmap", "counts"), ("traces", "traces")):
+            assert (await ask(dashboard, f"/api/{where}?last=60000")).json[empty]
+            assert not (await ask(dashboard, f"/api/{where}?last=-60000")).json[empty]
+            assert (await ask(dashboard, f"/api/{where}?last=x")).status == 400
+
+
 def test_the_package_may_lack_its_page(tmp_path: Path) -> None:
     """Then there are no names, and no error."""
     assert Pages(tmp_path / "missing").names == []
@@ -339,7 +392,7 @@ async def test_too_many_questions_wait_for_nobody(monkeypatch: pytest.MonkeyPatc
 async def test_a_failure_of_ours_is_logged_and_says_nothing(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
     """500 in one line; what failed stands in the log."""
     async with served() as dashboard:
-        monkeypatch.setattr(dashboard.live, "snapshot", lambda: {}["secret"])
+        monkeypatch.setattr(dashboard.live, "encoded", lambda: {}["secret"])
         reply = await ask(dashboard, "/api/snapshot")
         assert (reply.status, b"secret" in reply.body, "calls go on" in caplog.text) == (500, False, True)
 

@@ -250,7 +250,7 @@ async def test_a_snapshot_that_fails_ends_the_streams_and_is_logged(caplog: Any,
         async with listening(dashboard) as events:
             await events.next("snapshot")
             with monkeypatch.context() as patch:
-                patch.setattr(dashboard.live, "snapshot", lambda: 1 / 0)
+                patch.setattr(dashboard.live, "encoded", lambda: 1 / 0)
                 await market.run(Script("ok"), op=READ)
                 await until(lambda: not dashboard._hub._listeners)
             assert "live updates failed" in caplog.text
