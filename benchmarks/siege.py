@@ -174,7 +174,7 @@ async def measure(ports: dict[str, int], rounds: int, seconds: float, freeze: bo
                 if number:  # the first round fills the store
                     found[name].append(took)
                     turns[name].append(loop.turns)
-            while dashboard._doors.open or dashboard._api._waiting:  # noqa: ASYNC110 (a benchmark may look)
+            while dashboard._doors.open or dashboard._api.workers.waiting:  # noqa: ASYNC110 (a benchmark may look)
                 await asyncio.sleep(0.05)
             grown.append(standing())
     report(found, turns, seconds)

@@ -7,23 +7,19 @@ application is never theirs.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import web
 
-from . import analysis, differences, failures, heat, ingest, query
+from . import analysis, differences, failures, heat, ingest, query, wanted
 from .bodies import Bodies
 from .controls import ControlError, control
-from .pacing import Courtesy, Stride
+from .pacing import Stride
 from .pages import LOGIN, Pages
-from .query import FilterError
 from .taking import take
+from .workers import MOST_BODY, Workers, refusal
 
 if TYPE_CHECKING:
     from .guard import Guard
@@ -31,13 +27,11 @@ if TYPE_CHECKING:
     from .store import Store
     from .stream import Hub
 
-__all__ = ["MOST_BODY", "STREAM", "Api", "refusal"]
+__all__ = ["STREAM", "Api"]
 
 STREAM = "/api/stream"
 """The one address that is answered without end."""
-MOST_BODY = ingest.LIMITS.request  # bytes of a request with spans, as they come
 _MOST_WORDS = 4_096  # bytes of any other request
-_MOST_WAITING = 16  # questions, and requests with spans, at once
 
 
 class Api:
@@ -47,9 +41,7 @@ class Api:
         self._settle = settle  # what has ended is to be found, though it comes to the store a moment later
         self._live, self._store, self._hub, self._guard = live, store, hub, guard
         self._pages = Pages()
-        self._asker = ThreadPoolExecutor(1, "dashboard-ask")
-        self._taker = ThreadPoolExecutor(1, "dashboard-take")
-        self._waiting = 0
+        self.workers = Workers()
         self.bodies = Bodies()
 
     def routes(self) -> list[web.RouteDef]:
@@ -77,11 +69,6 @@ class Api:
             web.get("/metrics", self.scrape),
         ]
 
-    def close(self) -> None:
-        """Begin no further question. One that runs ends by itself."""
-        self._asker.shutdown(wait=False, cancel_futures=True)
-        self._taker.shutdown(wait=False, cancel_futures=True)
-
     # -- pages --------------------------------------------------------------------------------------------------
 
     async def index(self, request: web.Request) -> web.StreamResponse:
@@ -98,7 +85,7 @@ class Api:
     async def login(self, request: web.Request) -> web.StreamResponse:
         body = await self.bodies.read(request, _MOST_WORDS)
         try:
-            word = _form(body, request).get("token", "")
+            word = wanted.form(body, request).get("token", "")
         except ValueError:
             raise web.HTTPBadRequest(text="not understood: send a form with token") from None
         if not self._guard.closed:
@@ -122,8 +109,8 @@ class Api:
 
     async def traces(self, request: web.Request) -> web.Response:
         asked = request.query
-        since, until = _times(asked)
-        limit = _whole(asked, "limit", 100, 1000)
+        since, until = wanted.times(asked)
+        limit = wanted.whole(asked, "limit", 100, 1000)
         q, before = asked.get("q", ""), asked.get("before") or None
         return await self._ask(
             lambda stride: query.listing(self._store.traces(), q, since, until, limit, before, stride)
@@ -141,19 +128,19 @@ class Api:
         return reply
 
     async def errors(self, request: web.Request) -> web.Response:
-        since, until = _times(request.query)
+        since, until = wanted.times(request.query)
         return await self._ask(lambda stride: failures.errors(self._store.traces(), since, until, stride))
 
     async def heatmap(self, request: web.Request) -> web.Response:
         asked = request.query
-        since, until = _times(asked)
-        bins = _whole(asked, "bins", 60, 500)
+        since, until = wanted.times(asked)
+        bins = wanted.whole(asked, "bins", 60, 500)
         op = asked.get("op", "")
         return await self._ask(lambda stride: heat.heatmap(self._store.traces(), op, since, until, bins, stride=stride))
 
     async def bubble(self, request: web.Request) -> web.Response:
         asked = request.query
-        since, until = _times(asked)
+        since, until = wanted.times(asked)
         q = asked.get("q", "")
         return await self._ask(lambda stride: differences.bubble(self._store.traces(), q, since, until, stride))
 
@@ -171,30 +158,12 @@ class Api:
 
     async def _ask(self, question: Callable[[Stride], Any]) -> web.Response:
         """The answer as JSON, made in the thread that answers questions."""
-        body = await self._run(self._asker, lambda stride: self._answer(question, stride))
+        body = await self.workers.run(self.workers.asking, lambda stride: self._answer(question, stride))
         return web.Response(body=body, content_type="application/json")
 
     def _answer(self, question: Callable[[Stride], Any], stride: Stride) -> bytes:
         self._settle()
         return msgspec.json.encode(question(stride))
-
-    async def _run(self, where: ThreadPoolExecutor, what: Callable[[Stride], Any]) -> Any:
-        if self._waiting >= _MOST_WAITING:
-            raise web.HTTPTooManyRequests(text="too many questions at once", headers={"Retry-After": "1"})
-        self._waiting += 1
-        loop = asyncio.get_running_loop()
-        job = where.submit(_answered, what, Courtesy(loop))
-        job.add_done_callback(lambda _: _soon(loop, self._done))
-        found = await asyncio.wrap_future(job)
-        try:
-            if isinstance(found, web.HTTPException):
-                raise found
-            return found
-        finally:
-            del found  # which would hold this frame, which would hold it
-
-    def _done(self) -> None:  # when the thread is free, not when whoever asked has left
-        self._waiting -= 1
 
     # -- what is taken in ---------------------------------------------------------------------------------------
 
@@ -212,12 +181,11 @@ class Api:
         return _json({"accepted": len(batch.spans), "rejected": batch.rejected})
 
     async def _taken(self, request: web.Request, content_type: str) -> Any:
-        if self._waiting >= _MOST_WAITING:  # before 8 MB are read
-            raise web.HTTPTooManyRequests(text="too much at once", headers={"Retry-After": "1"})
+        self.workers.check()  # before 8 MB are read
         body = await self.bodies.read(request, MOST_BODY)
         encoding = request.headers.get("Content-Encoding", "")
-        batch, lots = await self._run(
-            self._taker, lambda stride: take(self._store, body, content_type, encoding, stride)
+        batch, lots = await self.workers.run(
+            self.workers.taking, lambda stride: take(self._store, body, content_type, encoding, stride)
         )
         for some in lots:  # on the loop, where the overview is read, so a few at a time
             self._live.heard(some)
@@ -247,68 +215,5 @@ class Api:
         return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
 
-def _answered(what: Callable[[Stride], Any], stride: Stride) -> Any:
-    """What it returns, or the refusal as a value: raised, it would hold on to this thread's frames, and they to a body
-    of megabytes, in a circle that only the next full garbage collection finds."""
-    try:
-        return what(stride)
-    except FilterError as error:
-        return web.HTTPBadRequest(text=str(error))
-    except ingest.IngestError as error:
-        return refusal(error.status, str(error))
-    except web.HTTPException as error:
-        return error.with_traceback(None)
-
-
-def _soon(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-        loop.call_soon_threadsafe(what)
-
-
-def refusal(status: int, text: str) -> web.HTTPException:
-    """The exception that becomes a reply of this status."""
-    known: dict[int, type[web.HTTPException]] = {
-        400: web.HTTPBadRequest,
-        404: web.HTTPNotFound,
-        409: web.HTTPConflict,
-        415: web.HTTPUnsupportedMediaType,
-        429: web.HTTPTooManyRequests,
-    }
-    if status == 413:
-        return web.HTTPRequestEntityTooLarge(MOST_BODY, MOST_BODY + 1, text=text)
-    return known.get(status, web.HTTPBadRequest)(text=text)
-
-
 def _json(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=msgspec.json.encode(data), status=status, content_type="application/json")
-
-
-def _form(body: bytes, request: web.Request) -> dict[str, str]:
-    if request.content_type != "application/x-www-form-urlencoded":
-        raise ValueError("not a form")
-    return dict(parse_qsl(body.decode("ascii"), max_num_fields=4))
-
-
-def _number(asked: Any, name: str) -> float | None:
-    """A number of the query; None where it is not there. Raises 400."""
-    text = asked.get(name)
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not -1e16 < value < 1e16:
-        raise web.HTTPBadRequest(text=f"{name} must be a number")
-    return value
-
-
-def _times(asked: Any) -> tuple[float | None, float | None]:
-    """From when and until when, in milliseconds since 1970: `since` and `until`, or the `last` so many. Raises 400."""
-    last, until = _number(asked, "last"), _number(asked, "until")
-    return (_number(asked, "since") if last is None else time.time() * 1000 - last), until
-
-
-def _whole(asked: Any, name: str, default: int, most: int) -> int:
-    value = _number(asked, name)
-    return default if value is None else min(max(int(value), 1), most)

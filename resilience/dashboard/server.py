@@ -22,7 +22,7 @@ from ..errors import ConfigError
 from ..pipeline import Pipeline
 from ..registry import PipelineRegistry
 from ..telemetry.settings import TelemetrySettings
-from .api import MOST_BODY, STREAM, Api
+from .api import STREAM, Api
 from .door import Doors
 from .guard import HEADERS, Guard
 from .live import Live
@@ -31,6 +31,7 @@ from .settings import check_place
 from .store import Store
 from .stream import Hub
 from .tracing import Tracing
+from .workers import MOST_BODY
 
 __all__ = ["Dashboard"]
 
@@ -175,7 +176,7 @@ class Dashboard:
             await runner.cleanup()
             self._doors.abort()
             await server.wait_closed()
-        self._api.close()
+        self._api.workers.close()
         if self._owns_store:
             await asyncio.to_thread(self.store.close)
 

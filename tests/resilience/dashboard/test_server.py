@@ -301,7 +301,7 @@ async def test_a_hostile_flood_leaves_calls_untouched(monkeypatch: pytest.Monkey
         assert set(answers) == {"ok"}
         (op,) = (await ask(dashboard, "/api/snapshot")).json["ops"]
         assert (op["calls"], op["ok"]) == (len(answers), len(answers))
-        assert (dashboard._active, dashboard._api._waiting) == (0, 0)
+        assert (dashboard._active, dashboard._api.workers.waiting) == (0, 0)
         await asyncio.sleep(0.1)
         assert len(dashboard._doors.open) <= 1
 
@@ -377,7 +377,7 @@ async def test_too_many_questions_wait_for_nobody(monkeypatch: pytest.MonkeyPatc
     async with served() as dashboard:
         monkeypatch.setattr(dashboard.store, "traces", lambda: gate.wait(20) and [])
         asked = [asyncio.ensure_future(ask(dashboard, "/api/errors")) for _ in range(16)]
-        while dashboard._api._waiting < 16:
+        while dashboard._api.workers.waiting < 16:
             await asyncio.sleep(0.01)
         assert (await ask(dashboard, "/api/errors")).status == 429
         assert (await ask(dashboard, "/v1/traces", "POST", data=b"{}", headers=OTLP)).status == 429
@@ -385,7 +385,7 @@ async def test_too_many_questions_wait_for_nobody(monkeypatch: pytest.MonkeyPatc
         gate.set()
         assert {reply.status for reply in await asyncio.gather(*asked)} == {200}
         await asyncio.sleep(0.05)
-        assert dashboard._api._waiting == 0
+        assert dashboard._api.workers.waiting == 0
 
 
 @on_sockets

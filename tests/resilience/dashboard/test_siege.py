@@ -68,7 +68,7 @@ async def one_round(pipeline: Pipeline, address: str) -> tuple[int, dict[str, in
 async def standing(dashboard: Any) -> tuple[int, int]:
     """File descriptors and objects, after all has settled: no task is left but this one."""
     async with asyncio.timeout(20):
-        while dashboard._doors.open or dashboard._api._waiting or len(asyncio.all_tasks()) > 1:
+        while dashboard._doors.open or dashboard._api.workers.waiting or len(asyncio.all_tasks()) > 1:
             await asyncio.sleep(0.02)
     assert (dashboard._active, dashboard._hub._listeners) == (0, set())
     files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0  # noqa: ASYNC240, PTH
