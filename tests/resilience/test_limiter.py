@@ -399,3 +399,11 @@ def test_who_may_go_before_another() -> None:
     assert Limiter(100, 1).spares(19, 0, 1, 1e-9)
     assert not Limiter(100, 1).spares(20, 0, 1, 1e-9)  # the pace
     assert Limiter(100, 1).spares(20, 0, 1, 1 / 93 + 1e-9)
+
+
+def test_who_waits_within_a_window_waits_for_the_tokens_of_those_before_too() -> None:
+    """Ten a second, sent one every tenth of it: behind two others the third to come back is the one."""
+    limiter = Limiter(10, 1)
+    for tenth in range(10):
+        limiter.send(1, tenth / 10)
+    assert limiter.soonest(1, 2, 0.95) == limiter.earliest(3, 0.95) == pytest.approx(1.235, abs=0.005)

@@ -31,7 +31,7 @@ PARTS = (
     "policies", "caching", "circuit", "concurrency", "hedging", "limiting", "orders", "retrying", "streams", "timing",
 )  # fmt: skip
 TARGETS = ("resilience/*.py", *(f"resilience/{part}/*.py" for part in PARTS))
-NOT_CORE = ("__init__", "cli")
+NOT_CORE = ("__init__", "cli", "console")
 TESTS = [
     "tests/resilience", "tests/issues", "tests/test_docs_policies.py",
     "--ignore=tests/resilience/dashboard", "--ignore=tests/resilience/telemetry",
