@@ -428,6 +428,7 @@ async def test_another_algorithm_is_said_to_learn_anew_and_refuses_in_the_same_w
     before, changed = AdaptiveLimit("vegas", initial=1, queue=0), AdaptiveLimit("aimd", initial=1, queue=0)
     assert "learns anew" in str(differences("a", [before], [changed]))
     pipeline = Pipeline(before)
+    assert await pipeline.run(Script("well")) == "well"
     swap({"a": pipeline}, {"a": Pipeline(changed)}, {}, ())
     holder = asyncio.create_task(pipeline.run(Script(never)))
     await asyncio.sleep(0)

@@ -31,6 +31,7 @@ from resilience import (
     within,
 )
 from resilience.call import Call, takes_call
+from resilience.events import AttemptEnded, Event
 from resilience.testing import Recorder, Script, after, never, virtual
 
 READ = Op("read", idempotent=True)
@@ -758,3 +759,14 @@ def test_a_transport_keeps_the_call_of_each_attempt() -> None:
         assert [call.attempt.number for call in calls] == [1, 2, 3]
 
     main()
+
+
+@virtual
+async def test_an_observer_may_keep_the_call_of_an_attempt() -> None:
+    """Each attempt has a call of its own, which goes on to say which attempt it was."""
+    seen: list[Event] = []
+    pipeline = Pipeline(Retry(attempts=3, on=OSError, wait=0), observers=(seen.append,))
+    assert await pipeline.run(Script(OSError(), OSError(), "well")) == "well"
+    ended = [event for event in seen if isinstance(event, AttemptEnded)]
+    assert [event.call.attempt.number for event in ended] == [1, 2, 3], seen
+    assert len({id(event.call) for event in ended}) == 3
