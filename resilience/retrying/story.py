@@ -128,9 +128,9 @@ class Story:
             nesting.give_up(error, repeated=self._counted > 1)
         if self._lines:
             kept = error.__dict__  # not add_note, which an error that cannot be changed (a frozen dataclass) refuses
-            notes = kept.get("__notes__", ())
-            lines = self._lines[: max(0, _MOST_NOTES - len(notes))]
-            worded = [line if isinstance(line, str) else _LINE % line for line in lines]
+            notes = kept.get("__notes__")
+            room = max(0, _MOST_NOTES - len(notes)) if notes else _MOST_NOTES
+            worded = [line if isinstance(line, str) else _LINE % line for line in self._lines[:room]]
             kept["__notes__"] = [*notes, *worded] if notes else worded
         return error
 
