@@ -422,7 +422,12 @@ def test_everything_can_be_reached_by_keys(page: Any) -> None:
     page.wait_for_url("**q=op%3Aticker*")
     page.wait_for_selector("tbody a")
     keys.press("Escape")
-    keys.press("j")
+
+    def chosen() -> str:
+        keys.press("j")
+        return str(page.evaluate("() => document.activeElement.id"))
+
+    eventually(lambda: chosen().startswith("row-"))  # the list is there a moment before its keys are
     first = page.evaluate("() => document.activeElement.id")
     keys.press("j")
     second = page.evaluate("() => document.activeElement.id")
