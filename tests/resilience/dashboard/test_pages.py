@@ -438,8 +438,12 @@ def test_everything_can_be_reached_by_keys(page: Any) -> None:
     assert page.evaluate("() => document.activeElement.id") == first
     keys.press("Enter")
     page.wait_for_selector(".waterfall")
-    keys.press("j")
-    assert "attempt 1" in page.locator(".with-side > :last-child").inner_text()
+
+    def picked() -> str:
+        keys.press("j")
+        return str(page.locator(".with-side > :last-child").inner_text())
+
+    eventually(lambda: "attempt 1" in picked())
     keys.press("k")
     assert page.locator(".fall").first.get_attribute("aria-pressed") == "true"
     keys.press("?")
