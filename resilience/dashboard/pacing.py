@@ -74,7 +74,7 @@ class Courtesy:
 
     Without it the thread keeps the interpreter for 5 ms (`sys.getswitchinterval`) each time that the loop lets go of
     it, and the loop does that whenever it reads from, or writes to, a connection. A pause of fixed length is no help:
-    a short one is over before the loop has woken up, and a long one doubles the work's time.
+    a short one is over before the loop has woken up, and a long one is lost where the loop has nothing to do.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
